@@ -1,1 +1,31 @@
+//! Gangplank: an HTTP scheduler extender that gives a stock kube-scheduler eyes for accelerators.
+//!
+//! The modules below stand in ORDER: a module may name only modules above it (`tests/tidy.rs` checks).
+//! The first block is pure: it builds without the `io` feature, reads no clock, file, socket or environment.
+#![doc = include_str!("../docs/architecture.md")]
 
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod book;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod engine;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod model;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod policy;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod sim;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod topology;
+
+#[cfg(feature = "io")]
+pub mod api;
+#[cfg(feature = "io")]
+pub mod cli;
+#[cfg(feature = "io")]
+pub mod cluster;
+#[cfg(feature = "io")]
+pub mod host;
+#[cfg(feature = "io")]
+pub mod telemetry;
+#[cfg(feature = "io")]
+pub mod wire;

@@ -1,0 +1,1 @@
+//! HTTP routes: the scheduler's verbs, admission, explain, metrics, health.

@@ -1,0 +1,1 @@
+//! The Kubernetes side: watches become inputs, orders and effects become API calls.

@@ -1,0 +1,25 @@
+//! Plain, checked data about pods, nodes, devices and grants. No wire names, no behaviour beyond its own invariants.
+
+mod class;
+mod constraints;
+mod device;
+mod grant;
+mod ids;
+mod node;
+mod pod;
+mod quantity;
+mod quota;
+mod reason;
+mod time;
+
+pub use class::{AcceleratorClass, Classes, MemoryLabel, MemoryUnit, SHARE_MEMORY_MIB, SHARE_MILLI};
+pub use constraints::{Constraints, Operator, Requirement, Taint, TaintEffect, Toleration};
+pub use device::{Device, Health, Link, LinkKind};
+pub use grant::{Amount, ContainerGrant, DeviceShare, Grant};
+pub use ids::{DeviceId, NodeName, PodKey, PodUid, ResourceName};
+pub use node::{Node, NodeReport, Pool};
+pub use pod::{ContainerRequest, ContainerRole, DeviceRequest, Pod, PodPhase, ShareRequest};
+pub use quantity::{Quantity, QuantityError};
+pub use quota::{Budget, PriorityClass, Quota};
+pub use reason::{Curable, Reason, Refusal};
+pub use time::Time;

@@ -1,0 +1,40 @@
+//! ResourceQuota, so far as the API server cannot count it: shares beside whole devices.
+
+use std::sync::Arc;
+
+use super::ResourceName;
+
+/// A ResourceQuota with lines on managed resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// `metadata.namespace`.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// Its `requests.<resource>` lines on managed resources.
+    pub hard: Vec<(ResourceName, u32)>,
+}
+
+/// A PodDisruptionBudget, so far as preemption asks: how many more of its pods may go now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// `metadata.namespace`.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `status.disruptionsAllowed`.
+    pub disruptions_allowed: i32,
+}
+
+/// A PriorityClass: what a priority name means (a bound pod carries the number itself).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorityClass {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `value`.
+    pub value: i32,
+    /// `globalDefault`.
+    pub global_default: bool,
+    /// `preemptionPolicy` is Never.
+    pub never_preempts: bool,
+}

@@ -1,0 +1,1 @@
+//! A scripted cluster in memory, for the demo, simulate and tests. Pure.
