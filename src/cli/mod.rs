@@ -1,1 +1,169 @@
-//! The command line: one file a command.
+//! The command line: one file a command, one [`ALL`] list, from which help, completions and tests are made.
+//!
+//! Here is decided what holds for every command: `-o table|json|yaml`, exit codes, what goes to stdout (data) and
+//! stderr (talk), and how an error reads. What a command does is decided in its own file.
+
+mod advice;
+mod completion;
+mod console;
+mod policy;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+
+pub use advice::Advice;
+pub use console::{Console, Format};
+
+/// Every command, in the order that help shows.
+pub static ALL: &[Command] = &[Command::of::<policy::PolicyArgs>(), Command::of::<completion::CompletionArgs>()];
+
+/// A command: its arguments are the type, and running it is what the arguments do.
+pub trait Run: Args + Sized {
+    /// What people type.
+    const NAME: &'static str;
+    /// One line for help, no full stop.
+    const ABOUT: &'static str;
+
+    /// Runs it. The data goes to [`Console::data`], the rest to [`Console::talk`].
+    ///
+    /// # Errors
+    /// What stopped it, with [`Advice`] in the chain where there is something that the user can do.
+    fn run(self, console: Console) -> anyhow::Result<Exit>;
+}
+
+/// A line of [`ALL`].
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// What people type.
+    pub name: &'static str,
+    /// One line for help.
+    pub about: &'static str,
+    augment: fn(clap::Command) -> clap::Command,
+    run: fn(&ArgMatches, Console) -> anyhow::Result<Exit>,
+}
+
+impl Command {
+    const fn of<R: Run>() -> Self {
+        Self {
+            name: R::NAME,
+            about: R::ABOUT,
+            augment: R::augment_args,
+            run: |matches, console| R::from_arg_matches(matches)?.run(console),
+        }
+    }
+}
+
+/// How a command ended, apart from errors (1) and wrong usage (2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, or everything fits.
+    Ok,
+    /// 3: done, and something does not fit.
+    DoesNotFit,
+    /// 4: not done in time.
+    Timeout,
+}
+
+impl Exit {
+    /// The code that the process ends with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::DoesNotFit => 3,
+            Self::Timeout => 4,
+        }
+    }
+}
+
+/// Arguments that every command takes.
+#[derive(Args, Debug)]
+struct Global {
+    /// How data is printed on stdout.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// The whole command line as clap sees it; `bin_name` is what people typed to get here.
+pub fn command(bin_name: &str) -> clap::Command {
+    let root = clap::Command::new("gangplank")
+        .bin_name(bin_name)
+        .display_name("gangplank")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Gives a stock kube-scheduler eyes for accelerators")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    let root = Global::augment_args(root);
+    ALL.iter().fold(root, |root, entry| root.subcommand((entry.augment)(clap::Command::new(entry.name)).about(entry.about)))
+}
+
+/// Parses the arguments and runs the command that they name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let matches = match command(bin_name(args.first())).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come this way too; clap knows which stream and code each belongs to. A closed pipe is nobody's error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&matches) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) if console::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            Console::new(Format::Table).talk(&advice::render(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let global = Global::from_arg_matches(matches)?;
+    let console = Console::new(global.output);
+    let (name, matches) = matches.subcommand().ok_or_else(|| anyhow::anyhow!("no command was given"))?;
+    let entry = ALL.iter().find(|entry| entry.name == name).ok_or_else(|| anyhow::anyhow!("`{name}` is not a command"))?;
+    (entry.run)(matches, console)
+}
+
+/// kubectl runs `kubectl-gangplank` for `kubectl gangplank`; usage lines say what was typed.
+fn bin_name(program: Option<&OsString>) -> &'static str {
+    let stem = program.and_then(|program| Path::new(program).file_stem()).and_then(|stem| stem.to_str());
+    if stem.is_some_and(|stem| stem.starts_with("kubectl-") || stem.starts_with("kubectl_")) { "kubectl gangplank" } else { "gangplank" }
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok or fits, 1 error, 2 wrong usage, 3 does not fit, 4 timeout.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command("gangplank").debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_listed_once() {
+        let mut names: Vec<_> = ALL.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn as_a_kubectl_plugin_it_goes_by_the_name_that_was_typed() {
+        for (program, expected) in [
+            ("gangplank", "gangplank"),
+            ("/usr/local/bin/kubectl-gangplank", "kubectl gangplank"),
+            ("kubectl_gangplank.exe", "kubectl gangplank"),
+            ("", "gangplank"),
+        ] {
+            assert_eq!(bin_name(Some(&OsString::from(program))), expected, "{program}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! `gangplank completion SHELL`: a completion script, made from the same definition as the help.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use super::{Console, Exit, Run};
+
+/// Arguments of `completion`.
+#[derive(Args, Debug)]
+pub(super) struct CompletionArgs {
+    /// The shell to complete in
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Run for CompletionArgs {
+    const NAME: &'static str = "completion";
+    const ABOUT: &'static str = "Print a completion script for a shell";
+
+    fn run(self, console: Console) -> anyhow::Result<Exit> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::command("gangplank"), "gangplank", &mut script);
+        console.raw(&String::from_utf8(script)?)?;
+        Ok(Exit::Ok)
+    }
+}
