@@ -5,27 +5,37 @@
 #![doc = include_str!("../docs/architecture.md")]
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod book;
-#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod engine;
-#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod model;
-#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod policy;
-#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod sim;
+
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod topology;
 
-#[cfg(feature = "io")]
-pub mod api;
-#[cfg(feature = "io")]
-pub mod cli;
-#[cfg(feature = "io")]
-pub mod cluster;
-#[cfg(feature = "io")]
-pub mod host;
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod book;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod policy;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod engine;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod sim;
+
 #[cfg(feature = "io")]
 pub mod telemetry;
+
 #[cfg(feature = "io")]
 pub mod wire;
+
+#[cfg(feature = "io")]
+pub mod host;
+
+#[cfg(feature = "io")]
+pub mod cluster;
+
+#[cfg(feature = "io")]
+pub mod api;
+
+#[cfg(feature = "io")]
+pub mod cli;
