@@ -78,6 +78,9 @@ impl PodPhase {
 pub struct DeviceRequest {
     /// Containers that ask for something, in the pod's order: init containers first.
     pub containers: Vec<ContainerRequest>,
+    /// Why no node can ever grant it (an amount out of bounds, a fraction of what cannot be shared): what was
+    /// read of the rest stays in `containers`. Answered with [`super::Reason::InvalidRequest`].
+    pub impossible: Option<Arc<str>>,
 }
 
 /// What one container asks for.
@@ -118,7 +121,7 @@ pub struct ShareRequest {
 impl DeviceRequest {
     /// Whether it asks for nothing that we manage.
     pub fn is_empty(&self) -> bool {
-        self.containers.is_empty()
+        self.containers.is_empty() && self.impossible.is_none()
     }
 
     /// Whether it asks for a share of a device.
