@@ -1,7 +1,9 @@
 //! Where devices are, relative to each other. A graph where it is built and explained, tables and bit masks where
 //! placement reads it.
 
+pub mod catalogue;
 mod graph;
+pub mod inventory;
 mod table;
 
 pub use graph::LinkGraph;
