@@ -1,1 +1,21 @@
-//! The only place with JSON names: the extender protocol, Kubernetes objects, our CRDs and annotations, parsed into the model and rendered from it.
+//! The only place with JSON names: kube-scheduler's extender protocol, the Kubernetes objects that we watch, our own
+//! kind and our annotations, parsed into checked [`crate::model`] values and rendered from decisions.
+//!
+//! It decides what bytes mean, never what to do about it. Nothing in here panics on foreign bytes, and one bad object
+//! never fails a list: it becomes a request that no node can grant.
+
+pub mod accelerator_node;
+pub mod annotations;
+mod error;
+pub mod extender;
+mod meta;
+pub mod node;
+pub mod objects;
+pub mod pod;
+
+pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec};
+pub use error::WireError;
+pub use meta::{Amounts, QuantityText};
+pub use node::NodeObject;
+pub use objects::{BudgetObject, PriorityClassObject, QuotaObject};
+pub use pod::PodObject;

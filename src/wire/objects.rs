@@ -1,0 +1,108 @@
+//! ResourceQuota, PodDisruptionBudget and PriorityClass, as far as placement looks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use super::meta::{self, Amounts};
+use crate::model::{Budget, Classes, PriorityClass, Quota, ResourceName};
+
+/// A ResourceQuota.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct QuotaObject {
+    #[serde(default, deserialize_with = "meta::lean")]
+    pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub spec: QuotaSpec,
+}
+
+/// `spec` of a ResourceQuota.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct QuotaSpec {
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub hard: Amounts,
+}
+
+meta::resource!(QuotaObject, "ResourceQuota", "", "v1", "resourcequotas", NamespaceResourceScope);
+
+impl QuotaObject {
+    /// Its `requests.<resource>` lines on managed resources; none means that it is no business of ours. A line
+    /// `limits.<resource>` is one that Kubernetes accepts and never counts, and so do we. A line that cannot be read
+    /// allows nothing more.
+    pub fn to_model(&self, classes: &Classes) -> Quota {
+        let line = |(name, amount): (&String, &meta::QuantityText)| {
+            let resource = name.strip_prefix("requests.").filter(|resource| classes.of(resource).is_some())?;
+            let units = amount.read().ok().and_then(|amount| u32::try_from(amount.milli() / 1000).ok());
+            Some((ResourceName::from(resource), units.unwrap_or(0)))
+        };
+        let (namespace, name) = names(&self.metadata);
+        Quota { namespace, name, hard: self.spec.hard.iter().filter_map(line).collect() }
+    }
+}
+
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct BudgetObject {
+    #[serde(default, deserialize_with = "meta::lean")]
+    pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub status: BudgetStatus,
+}
+
+/// `status` of a PodDisruptionBudget.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct BudgetStatus {
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub disruptions_allowed: i32,
+}
+
+meta::resource!(BudgetObject, "PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", NamespaceResourceScope);
+
+impl BudgetObject {
+    /// How many more of its pods may go now; none before its controller has counted.
+    pub fn to_model(&self) -> Budget {
+        let (namespace, name) = names(&self.metadata);
+        Budget { namespace, name, disruptions_allowed: self.status.disruptions_allowed.max(0) }
+    }
+}
+
+/// A PriorityClass.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PriorityClassObject {
+    #[serde(default, deserialize_with = "meta::lean")]
+    pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub value: i32,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub global_default: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preemption_policy: Option<String>,
+}
+
+meta::resource!(PriorityClassObject, "PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", ClusterResourceScope);
+
+impl PriorityClassObject {
+    /// What the name stands for.
+    pub fn to_model(&self) -> PriorityClass {
+        PriorityClass {
+            name: names(&self.metadata).1,
+            value: self.value,
+            global_default: self.global_default,
+            never_preempts: self.preemption_policy.as_deref() == Some("Never"),
+        }
+    }
+}
+
+fn names(metadata: &ObjectMeta) -> (Arc<str>, Arc<str>) {
+    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    (text(&metadata.namespace), text(&metadata.name))
+}

@@ -1,0 +1,278 @@
+//! A Pod, as far as placement looks: one type for the watch, for kube-scheduler's requests (which leave out kind and
+//! apiVersion) and for manifests. It decides what the fields mean together; who may have what is the engine's.
+
+pub(super) mod constraints;
+mod request;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::meta::{self, Amounts};
+use super::{WireError, annotations};
+use crate::model::{Classes, Grant, Pod, PodKey, PodPhase, PodUid};
+
+/// The fields of a Pod that placement reads.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodObject {
+    #[serde(default, deserialize_with = "meta::lean")]
+    pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub spec: PodSpec,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub status: PodStatus,
+}
+
+meta::resource!(PodObject, "Pod", "", "v1", "pods", NamespaceResourceScope);
+
+/// `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preemption_policy: Option<String>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub scheduling_gates: Vec<SchedulingGate>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Container>,
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub overhead: Amounts,
+    /// Pod-level resources: override the containers' sums of CPU and memory. They cannot name extended resources.
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Affinity::is_empty")]
+    pub affinity: Affinity,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<TolerationObject>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<SpreadConstraint>,
+}
+
+/// `status`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodStatus {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nominated_node_name: Option<String>,
+}
+
+/// `spec.schedulingGates[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct SchedulingGate {
+    pub name: String,
+}
+
+/// `spec.containers[]` and `spec.initContainers[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct Container {
+    #[serde(default)]
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<String>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+}
+
+/// `resources` of a container, or of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct Resources {
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: Amounts,
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: Amounts,
+}
+
+impl Resources {
+    fn is_empty(&self) -> bool {
+        self.limits.is_empty() && self.requests.is_empty()
+    }
+}
+
+/// `spec.affinity`. Preferred terms are kept whole: only that there are any matters.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct Affinity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_affinity: Option<NodeAffinity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_affinity: Option<PodAffinity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_anti_affinity: Option<PodAffinity>,
+}
+
+impl Affinity {
+    fn is_empty(&self) -> bool {
+        self.node_affinity.is_none() && self.pod_affinity.is_none() && self.pod_anti_affinity.is_none()
+    }
+}
+
+/// `spec.affinity.nodeAffinity`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", skip_serializing_if = "Option::is_none")]
+    pub required: Option<NodeSelector>,
+    #[serde(
+        rename = "preferredDuringSchedulingIgnoredDuringExecution",
+        default,
+        deserialize_with = "meta::null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub preferred: Vec<Value>,
+}
+
+/// `spec.affinity.podAffinity` and `podAntiAffinity`: required terms are kube-scheduler's alone.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodAffinity {
+    #[serde(
+        rename = "preferredDuringSchedulingIgnoredDuringExecution",
+        default,
+        deserialize_with = "meta::null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub preferred: Vec<Value>,
+}
+
+/// A node selector: terms of which one must match.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct NodeSelector {
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub node_selector_terms: Vec<NodeSelectorTerm>,
+}
+
+/// A node selector term: requirements that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct NodeSelectorTerm {
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<NodeSelectorRequirement>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub match_fields: Vec<NodeSelectorRequirement>,
+}
+
+/// One requirement of a node selector term.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct NodeSelectorRequirement {
+    pub key: String,
+    pub operator: String,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// `spec.tolerations[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct TolerationObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+}
+
+/// `spec.topologySpreadConstraints[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct SpreadConstraint {
+    #[serde(default)]
+    pub when_unsatisfiable: String,
+}
+
+impl PodObject {
+    /// What the engine needs to know of it.
+    ///
+    /// # Errors
+    /// No name, or no UID: a manifest, not an object that an API server holds. Amounts that make no sense are no
+    /// error, they become [`crate::model::DeviceRequest::impossible`].
+    pub fn to_model(&self, classes: &Classes) -> Result<Pod, WireError> {
+        let missing = |path, expected| WireError::Missing { message: "Pod", path, expected };
+        let name = non_empty(self.metadata.name.as_ref()).ok_or_else(|| missing("metadata.name", "the pod's name"))?;
+        let uid = non_empty(self.metadata.uid.as_ref())
+            .ok_or_else(|| missing("metadata.uid", "what the API server gave it when it was created"))?;
+        let namespace = non_empty(self.metadata.namespace.as_ref()).unwrap_or("default");
+        let spec = &self.spec;
+        let (cpu_milli, memory_bytes) = request::cpu_and_memory(spec);
+        Ok(Pod {
+            uid: PodUid::from(uid),
+            key: PodKey::new(namespace, name),
+            node: non_empty(spec.node_name.as_ref()).map(Into::into),
+            nominated: non_empty(self.status.nominated_node_name.as_ref()).map(Into::into),
+            phase: self.phase(),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            gated: !spec.scheduling_gates.is_empty(),
+            scheduler: non_empty(spec.scheduler_name.as_ref()).unwrap_or("default-scheduler").into(),
+            priority: spec.priority.unwrap_or(0),
+            never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
+            profile: self.annotation(annotations::PROFILE).map(Arc::from),
+            request: request::devices(spec, classes),
+            cpu_milli,
+            memory_bytes,
+            constraints: constraints::read(spec),
+            has_preferences: constraints::has_preferences(spec),
+            recorded: self.recorded(),
+        })
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn phase(&self) -> PodPhase {
+        match self.status.phase.as_deref() {
+            None | Some("" | "Pending") => PodPhase::Pending,
+            Some("Running") => PodPhase::Running,
+            Some("Succeeded") => PodPhase::Succeeded,
+            Some("Failed") => PodPhase::Failed,
+            Some(_) => PodPhase::Unknown,
+        }
+    }
+
+    /// The grant that its annotation records. A record that cannot be read, or names containers that are not there, is
+    /// no record: the pod counts as an anonymous holder then, which is safe.
+    fn recorded(&self) -> Option<Grant> {
+        let node = non_empty(self.spec.node_name.as_ref())?;
+        let containers = annotations::parse_devices(self.annotation(annotations::DEVICES)?).ok()?;
+        let has = |name: &str| self.spec.init_containers.iter().chain(&self.spec.containers).any(|container| container.name == name);
+        containers.iter().all(|grant| has(&grant.container)).then(|| Grant { node: node.into(), containers })
+    }
+}
+
+fn non_empty(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
