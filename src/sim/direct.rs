@@ -1,0 +1,206 @@
+//! A world in one thread: the engine answers by [`Engine::step`], time is counted, the watch is never late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Binding, CallError, Calls, Change, Cluster, FilterReply, RefusedNode, SimPod, World};
+use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
+use crate::model::{Curable, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
+use crate::policy::Profile;
+
+/// A cluster and an engine, driven one step at a time.
+#[derive(Debug)]
+pub struct Direct {
+    cluster: Cluster,
+    engine: Engine,
+    now: Time,
+    seen_version: u64,
+    stories: BTreeMap<PodUid, Refusal>,
+    touched: Vec<PodUid>,
+    calls: Calls,
+}
+
+impl Direct {
+    /// Tells a new engine everything, as the first lists of the watches would.
+    pub fn new(cluster: Cluster, profile: Arc<Profile>, quotas: Vec<Quota>, classes: Vec<PriorityClass>) -> Self {
+        let mut world = Self {
+            cluster,
+            engine: Engine::new(profile),
+            now: START,
+            seen_version: 0,
+            stories: BTreeMap::new(),
+            touched: Vec::new(),
+            calls: Calls::default(),
+        };
+        world.list();
+        for class in classes {
+            world.step(Input::PriorityClassApplied(class));
+        }
+        for quota in quotas {
+            world.step(Input::QuotaApplied(quota));
+        }
+        world.step(Input::Synced);
+        world
+    }
+
+    /// The engine, for what it can tell of itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// How many calls were made.
+    pub fn calls(&self) -> Calls {
+        self.calls
+    }
+
+    /// The cluster as it is now.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    fn list(&mut self) {
+        let nodes: Vec<_> = self.cluster.nodes().map(|view| view.node.node.clone()).collect();
+        let pods: Vec<_> = self.cluster.pods().map(|pod| pod.pod.clone()).collect();
+        self.seen_version = self.cluster.version();
+        for node in nodes {
+            self.step(Input::NodeApplied(node));
+        }
+        for pod in pods {
+            self.step(Input::PodApplied(pod));
+        }
+    }
+
+    /// Delivers what the watches would have delivered by now.
+    fn catch_up(&mut self) {
+        let Ok(changes) = self.cluster.changes_after(self.seen_version) else { return self.list() };
+        let changes: Vec<Change> = changes.cloned().collect();
+        self.seen_version = self.cluster.version();
+        for change in changes {
+            let news = match change {
+                Change::Node(name) => self.cluster.node(&name).map(|view| Input::NodeApplied(view.node.node.clone())),
+                Change::Pod(uid) => self.cluster.pod(&uid).map(|pod| Input::PodApplied(pod.pod.clone())),
+                Change::PodGone(uid) => Some(Input::PodDeleted(uid)),
+            };
+            if let Some(news) = news {
+                self.step(news);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) -> Answer {
+        self.now = self.now + STEP;
+        let output = self.engine.step(self.now, input);
+        for effect in output.effects {
+            match effect {
+                Effect::Touch(pod) => self.touched.push(pod.uid),
+                // What an event says is in the trace too.
+                Effect::Event(_) => {}
+            }
+        }
+        output.answer
+    }
+
+    fn ask(&mut self, pod: &SimPod, names: &[NodeName], verb: Verb) -> Answer {
+        self.catch_up();
+        let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
+        self.now = self.now + STEP;
+        let query = FilterQuery { pod: &pod.pod, names: &names };
+        let input = match verb {
+            Verb::Filter => Input::Filter(query),
+            Verb::Prioritize => Input::Prioritize(query),
+        };
+        let output = self.engine.step(self.now, input);
+        if let Some(refusal) = output.trace.as_ref().and_then(|trace| trace.refusal.clone()) {
+            self.stories.insert(pod.pod.uid.clone(), refusal);
+        }
+        for effect in output.effects {
+            if let Effect::Touch(pod) = effect {
+                self.touched.push(pod.uid);
+            }
+        }
+        output.answer
+    }
+}
+
+impl World for Direct {
+    fn look<R>(&self, read: impl FnOnce(&Cluster) -> R) -> R {
+        read(&self.cluster)
+    }
+
+    fn change<R>(&mut self, write: impl FnOnce(&mut Cluster) -> R) -> R {
+        write(&mut self.cluster)
+    }
+
+    fn filter(&mut self, pod: &SimPod, names: &[NodeName]) -> Result<FilterReply, CallError> {
+        self.calls.filter += 1;
+        match self.ask(pod, names, Verb::Filter) {
+            Answer::Filter(answer) => Ok(FilterReply { nodes: answer.nodes, refused: refused(answer.refused, names.len()) }),
+            other => Err(unexpected("filter", &other)),
+        }
+    }
+
+    fn prioritize(&mut self, pod: &SimPod, names: &[NodeName]) -> Result<Vec<i64>, CallError> {
+        self.calls.prioritize += 1;
+        match self.ask(pod, names, Verb::Prioritize) {
+            Answer::Prioritize(scores) => Ok(scores),
+            other => Err(unexpected("prioritize", &other)),
+        }
+    }
+
+    fn bind(&mut self, pod: &SimPod, node: &NodeName) -> Result<(), CallError> {
+        self.calls.bind += 1;
+        self.catch_up();
+        let current = self.cluster.pod(&pod.pod.uid).ok_or_else(|| CallError("the pod is gone".into()))?.pod.clone();
+        let order = match self.step(Input::Bind(BindQuery { pod: current, node: node.clone() })) {
+            Answer::Bind(BindAnswer::Write(order)) => order,
+            Answer::Bind(BindAnswer::AlreadyBound) => return Ok(()),
+            Answer::Bind(BindAnswer::Refused(refusal)) => return Err(CallError(refusal.reason.to_string())),
+            other => return Err(unexpected("bind", &other)),
+        };
+        let written = self.cluster.bind(&Binding { key: order.pod.key, uid: order.pod.uid.clone(), grant: order.grant });
+        let outcome = if written.is_ok() { BindOutcome::Bound } else { BindOutcome::Refused };
+        self.step(Input::BindOutcome { uid: order.pod.uid, node: node.clone(), outcome });
+        self.catch_up();
+        written.map_err(|error| CallError(error.to_string()))
+    }
+
+    fn refusal(&mut self, pod: &SimPod) -> Option<Refusal> {
+        self.stories.get(&pod.pod.uid).cloned()
+    }
+
+    fn touched(&mut self) -> Vec<PodUid> {
+        std::mem::take(&mut self.touched)
+    }
+}
+
+/// Which of the two questions of the same shape.
+#[derive(Clone, Copy)]
+enum Verb {
+    Filter,
+    Prioritize,
+}
+
+fn refused(refused: Refused, count: usize) -> Vec<RefusedNode> {
+    let entry = |place: usize, reason: &crate::model::Reason, curable: Curable| {
+        let place = u32::try_from(place).ok()?;
+        Some(RefusedNode { place, text: reason.to_string(), curable: curable == Curable::ByEviction })
+    };
+    match refused {
+        Refused::None => Vec::new(),
+        Refused::All(reason, curable) => (0..count).filter_map(|place| entry(place, &reason, curable)).collect(),
+        Refused::Each(each) => each.iter().enumerate().filter_map(|(place, (reason, curable))| entry(place, reason, *curable)).collect(),
+    }
+}
+
+fn unexpected(verb: &str, answer: &Answer) -> CallError {
+    match answer {
+        Answer::NotReady => CallError(format!("{verb}: not ready")),
+        _ => CallError(format!("{verb}: the engine answered another question")),
+    }
+}
+
+/// Where time starts: any instant will do, the same one on every run.
+const START: Time = Time::from_unix_ms(1_767_225_600_000);
+/// How long a step takes.
+const STEP: Duration = Duration::from_millis(1);
