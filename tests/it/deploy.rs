@@ -1,0 +1,318 @@
+//! What people install: manifests, chart, examples, and the documents that must not drift away from them.
+//!
+//! ```text
+//! deploy/**  --kustomize, helm (tests/render)-->  objects  --compared with each other, the docs and the shipped profile
+//!                                                    |
+//!                                                    +--> the real API server, and a real kube-scheduler
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
+use gangplank::policy::Profile;
+use serde_json::{Value, json};
+
+const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+const CHART: &str = "deploy/helm/gangplank";
+
+#[test]
+fn chart_and_kustomization_make_the_same_objects() {
+    let Some(render) = render() else { return };
+    let by_kustomize = comparable(render.kustomize(SECOND_SCHEDULER));
+    let by_helm = comparable(render.helm(&["-set", "namespace.create=true"]));
+    assert_eq!(by_kustomize.keys().collect::<Vec<_>>(), by_helm.keys().collect::<Vec<_>>());
+    for (name, object) in &by_kustomize {
+        assert_eq!(object, &by_helm[name], "{name}");
+    }
+}
+
+#[test]
+fn chart_refuses_what_cannot_work() {
+    let Some(render) = render() else { return };
+    for (arguments, reason) in [
+        (&["-kube-version", "v1.32.9"][..], ">=1.33.0-0"),
+        (&["-set", "replicas=0"], "/replicas"),
+        (&["-set", "schedulerName=default-scheduler"], "/schedulerName"),
+        (&["-set", "extraArgs[0]=serve"], "/extraArgs"),
+        (&["-set", "imgae.tag=1"], "imgae"),
+    ] {
+        let error = render.run(&[&["helm", CHART], arguments].concat()).expect_err(reason);
+        assert!(error.contains(reason), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn chart_options_reach_the_objects() {
+    let Some(render) = render() else { return };
+    let objects = comparable(render.helm(&[
+        "-namespace",
+        "elsewhere",
+        "-set",
+        "schedulerName=accelerators",
+        "-set",
+        "extraManagedResources[0]=xilinx.com/fpga-u250",
+        "-set",
+        "metrics.enabled=false",
+    ]));
+    assert!(objects.keys().all(|name| !name.contains("gangplank-system") && !name.contains("metrics")), "{:?}", objects.keys());
+    let config = &objects["ConfigMap elsewhere/gangplank-scheduler-config"]["data"]["scheduler-config.yaml"];
+    assert_eq!(config["profiles"][0]["schedulerName"], "accelerators");
+    assert_eq!(config["leaderElection"]["resourceNamespace"], "elsewhere");
+    assert!(managed(config).contains_key("xilinx.com/fpga-u250"));
+    let text = serde_json::to_string(&objects).expect("JSON values are JSON");
+    assert!(!text.contains("gangplank-system"), "a name of the default namespace is left");
+}
+
+#[test]
+fn kube_scheduler_is_told_of_what_the_shipped_profile_manages_and_of_nothing_else() {
+    let config = yaml("deploy/second-scheduler/scheduler-config.yaml").remove(0);
+    assert_eq!(config["extenders"], yaml("deploy/kind/scheduler-config.yaml")[0]["extenders"], "the two shapes differ");
+
+    let mut managed = managed(&config);
+    for share in [SHARE_MILLI, SHARE_MEMORY_MIB] {
+        assert_eq!(managed.remove(share), Some(true), "{share} is in no node's status, so kube-scheduler must not count it");
+    }
+    let classes = Profile::shipped().classes;
+    for (name, ignored) in &managed {
+        assert!(!ignored, "{name}: kube-scheduler must count whole devices");
+        assert!(classes.of(name).is_some(), "{name} is in no class of policies/default.yaml");
+    }
+    for pattern in classes.0.iter().flat_map(|class| &class.resources) {
+        let told = match pattern.strip_suffix('*') {
+            Some(prefix) => managed.keys().any(|name| name.starts_with(prefix)),
+            None => managed.contains_key(&**pattern),
+        };
+        assert!(told, "{pattern} of policies/default.yaml is no managed resource");
+    }
+}
+
+#[test]
+fn preempt_has_an_entry_of_its_own_that_pods_without_accelerators_can_do_without() {
+    let config = yaml("deploy/second-scheduler/scheduler-config.yaml").remove(0);
+    let [placing, preempting] = config["extenders"].as_array().expect("a list").as_slice() else { panic!("two entries") };
+    assert_eq!(placing["ignorable"], false, "with true, kube-scheduler would make a binding that was refused");
+    assert_eq!(placing.get("preemptVerb"), None);
+    assert_eq!(preempting["ignorable"], true);
+    assert_eq!(preempting.get("managedResources"), None);
+    for verb in ["filterVerb", "prioritizeVerb", "bindVerb"] {
+        assert!(placing.get(verb).is_some() && preempting.get(verb).is_none(), "{verb}");
+    }
+}
+
+#[test]
+fn the_account_may_do_what_the_security_page_says() {
+    let documented: BTreeSet<Grant> = text("docs/security.md")
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (resource, verbs) = (cells.next()?, cells.next()?);
+            let known = ["get", "list", "watch", "patch", "create", "update"];
+            let verbs: Vec<_> = verbs.split(", ").collect();
+            // The lease line is about a Role; leases are checked below.
+            (verbs.iter().all(|verb| known.contains(verb)) && !resource.starts_with("leases")).then_some((resource, verbs))
+        })
+        .flat_map(|(resource, verbs)| {
+            let (name, group) = match resource.split_once('.') {
+                Some((name, group)) => (name, group),
+                None => (resource, ""),
+            };
+            verbs.into_iter().map(|verb| (group.to_owned(), name.to_owned(), verb.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(granted(), documented);
+}
+
+#[test]
+fn no_rule_is_a_wildcard_or_reaches_for_secrets_or_power() {
+    let objects: Vec<Value> =
+        ["deploy/base/rbac.yaml", "deploy/second-scheduler/rbac.yaml", "deploy/kind/rbac.yaml"].into_iter().flat_map(yaml).collect();
+    for rule in objects.iter().filter_map(|object| object["rules"].as_array()).flatten() {
+        let words = serde_json::to_string(rule).expect("JSON values are JSON");
+        for word in ["*", "secrets", "delete", "deletecollection", "escalate", "bind", "impersonate", "clusterroles"] {
+            assert!(!words.contains(&format!("\"{word}\"")), "{words}");
+        }
+    }
+}
+
+#[test]
+fn every_alert_has_its_section_in_the_runbook() {
+    let runbook = text("docs/runbook.md");
+    let rules = yaml("deploy/monitoring/prometheusrule.yaml").remove(0);
+    for rule in rules["spec"]["groups"][0]["rules"].as_array().expect("rules") {
+        let alert = rule["alert"].as_str().expect("a name");
+        assert!(runbook.contains(&format!("### {alert}\n")), "{alert}");
+        assert_eq!(rule["annotations"]["runbook_url"], format!("docs/runbook.md#{}", alert.to_lowercase()));
+    }
+}
+
+#[test]
+fn every_example_says_what_it_shows_and_stands_in_the_table() {
+    let table = text("deploy/examples/README.md");
+    let examples = examples();
+    assert_eq!(examples.len(), 20);
+    for path in examples {
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("UTF-8");
+        let head: Vec<_> = text(&path).lines().take_while(|line| line.starts_with('#')).map(str::to_owned).collect();
+        assert!(head.len() >= 3 && head[1] == "#", "{name}: one line of what it is, an empty one, and how it is treated");
+        assert!(table.contains(&format!("[{name}]({name}.yaml)")), "{name} is not in the table");
+    }
+}
+
+/// The examples stand for twenty manifests that users wrote: same fields, same values. Those are not part of this repository.
+#[test]
+fn examples_have_the_fields_and_values_of_the_manifests_they_stand_for() {
+    let seeds = repository().join("../shared/seed-manifests");
+    let Ok(entries) = std::fs::read_dir(&seeds) else {
+        skipped(&format!("{} is not there, so the examples are compared with nothing", seeds.display()));
+        return;
+    };
+    let all = |paths: Vec<PathBuf>| -> BTreeSet<String> { paths.iter().map(|path| json!(yaml(path)).to_string()).collect() };
+    let seeds: Vec<_> = entries.map(|entry| entry.expect("readable").path()).filter(|path| is_yaml(path)).collect();
+    assert_eq!(all(examples()), all(seeds));
+}
+
+/// (API group, resource, verb)
+type Grant = (String, String, String);
+
+/// What the cluster-wide role of Gangplank's own account grants.
+fn granted() -> BTreeSet<Grant> {
+    let role = yaml("deploy/base/rbac.yaml")
+        .into_iter()
+        .find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "gangplank");
+    let words = |value: &Value| -> Vec<String> {
+        value.as_array().expect("a list").iter().map(|word| word.as_str().expect("text").to_owned()).collect()
+    };
+    let mut granted = BTreeSet::new();
+    for rule in role.expect("the role")["rules"].as_array().expect("rules") {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                for verb in words(&rule["verbs"]) {
+                    assert!(granted.insert((group.clone(), resource.clone(), verb.clone())), "{verb} {resource} is granted twice");
+                }
+            }
+        }
+    }
+    granted
+}
+
+/// The managed resources of a scheduler configuration, and whether kube-scheduler ignores them.
+fn managed(config: &Value) -> BTreeMap<String, bool> {
+    let list = config["extenders"][0]["managedResources"].as_array().expect("managed resources");
+    let managed: BTreeMap<_, _> =
+        list.iter().map(|entry| (entry["name"].as_str().expect("a name").to_owned(), entry["ignoredByScheduler"] == true)).collect();
+    assert_eq!(managed.len(), list.len(), "a name stands twice");
+    managed
+}
+
+/// Objects by kind and name, in a form that two tools can agree on.
+fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let count = objects.len();
+    let objects: BTreeMap<_, _> = objects.into_iter().map(|object| (name(&object), comparable_object(object))).collect();
+    assert_eq!(objects.len(), count, "an object stands twice");
+    objects
+}
+
+fn comparable_object(mut object: Value) -> Value {
+    if object["kind"] == "ConfigMap" {
+        // The chart fills a template in, so the text differs where the configuration does not.
+        for text in object["data"].as_object_mut().expect("data").values_mut() {
+            *text = documents(text.as_str().expect("text")).remove(0);
+        }
+    }
+    if let Some(annotations) = object.pointer_mut("/spec/template/metadata").and_then(Value::as_object_mut) {
+        // The one difference on purpose: it replaces the pods when their configuration changes.
+        annotations.remove("annotations");
+    }
+    object
+}
+
+fn name(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    let kind = object["kind"].as_str().expect("a kind");
+    let name = metadata["name"].as_str().expect("a name");
+    match metadata["namespace"].as_str() {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn yaml(path: impl AsRef<Path>) -> Vec<Value> {
+    documents(&text(path))
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml")
+}
+
+fn examples() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository().join("deploy/examples")).expect("deploy/examples");
+    entries.map(|entry| entry.expect("readable").path()).filter(|path| is_yaml(path)).collect()
+}
+
+/// The command of tests/render, built once.
+struct Render(PathBuf);
+
+fn render() -> Option<&'static Render> {
+    static RENDER: LazyLock<Option<Render>> = LazyLock::new(Render::build);
+    RENDER.as_ref()
+}
+
+impl Render {
+    fn build() -> Option<Self> {
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("render");
+        let go = Command::new("go").args(["build", "-o"]).arg(&binary).arg(".").current_dir(repository().join("tests/render")).output();
+        match go {
+            Ok(output) => {
+                assert!(output.status.success(), "tests/render does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+                Some(Self(binary))
+            }
+            Err(error) => {
+                // A person is told; CI, where nobody reads what was passed over, fails.
+                assert!(std::env::var_os("CI").is_none(), "Go is needed to render the manifests: {error}");
+                skipped(&format!("Go is needed to render the manifests: {error}"));
+                None
+            }
+        }
+    }
+
+    fn kustomize(&self, folder: &str) -> Vec<Value> {
+        self.objects(&["kustomize", folder])
+    }
+
+    fn helm(&self, arguments: &[&str]) -> Vec<Value> {
+        self.objects(&[&["helm", CHART], arguments].concat())
+    }
+
+    fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        serde_json::from_str(&output).expect("a list of objects")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.0).args(arguments).current_dir(repository()).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+/// Says so past the test harness, which keeps what a passing test prints to itself.
+fn skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
+}

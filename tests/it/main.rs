@@ -1,0 +1,4 @@
+//! Tests that need the whole crate: a real control plane, real sockets, the files that people install.
+#![cfg(feature = "io")]
+
+mod deploy;
