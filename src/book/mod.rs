@@ -1,1 +1,217 @@
-//! Under construction.
+//! The ledger: which pod holds which devices, or shares of them. Knows nodes and holders; judges nothing, prefers
+//! nothing, and reads no clock.
+//!
+//! A node's usage is a fold over its inventory and its holders, done afresh whenever either changes: there is no
+//! second way to count, so nothing can drift from what the holders say.
+//!
+//! ```text
+//! holder (pod UID) --takes--> device or share        node --inventory--> pools of devices
+//!                      \____________ fold ____________/
+//!                                     |
+//!                          PoolLedger: free ids, free counts, best subsets
+//! ```
+
+mod checkpoint;
+mod digest;
+mod fold;
+mod holder;
+mod invariants;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+pub use checkpoint::Checkpoint;
+pub use fold::{DeviceUse, PoolLedger};
+pub use holder::{Holder, HolderState, Take, takes};
+pub use invariants::Violation;
+pub use place::{Placement, Shape};
+
+use crate::model::{Node, NodeName, PodUid, ResourceName};
+use crate::topology::LinkTables;
+use checkpoint::Undo;
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// Slots by name. Slots are reused, so nothing may depend on their order.
+    slot_of: IndexMap<NodeName, u32, FxBuildHasher>,
+    entries: Vec<Option<NodeEntry>>,
+    slots_free: Vec<u32>,
+    holders: BTreeMap<PodUid, Holder>,
+    /// Holders by node, also of nodes that are not (or no longer) known.
+    by_node: BTreeMap<NodeName, BTreeSet<PodUid>>,
+    /// Thousandths of devices held, by namespace and resource.
+    held_milli: BTreeMap<Arc<str>, BTreeMap<ResourceName, u64>>,
+    tables: LinkTables,
+    undo: Vec<Undo>,
+    checkpoints: u32,
+}
+
+/// A node and what is left of it.
+#[derive(Clone, Debug)]
+pub struct NodeEntry {
+    /// The node as last seen.
+    pub node: Arc<Node>,
+    /// One ledger a pool, in the node's order.
+    pub pools: Vec<PoolLedger>,
+    /// Holders whose devices were claimed twice: each a broken promise, by us or by somebody past us.
+    pub conflicts: BTreeSet<PodUid>,
+}
+
+impl NodeEntry {
+    /// The ledger of one resource.
+    pub fn pool(&self, resource: &ResourceName) -> Option<&PoolLedger> {
+        self.pools.iter().find(|pool| pool.resource == *resource)
+    }
+
+    /// Whether our agent keeps shares and whole devices of this node apart.
+    pub fn is_served(&self) -> bool {
+        self.node.report.as_ref().is_some_and(|report| report.serves_devices)
+    }
+}
+
+impl Book {
+    /// Enters a node, or what became of it.
+    pub fn set_node(&mut self, node: Node) {
+        let name = node.name.clone();
+        self.replace_node(&name, Some(Arc::new(node)));
+    }
+
+    /// Forgets a node. Its holders stay: their pods are not gone yet, and the node may come back.
+    pub fn remove_node(&mut self, name: &NodeName) {
+        self.replace_node(name, None);
+    }
+
+    /// Enters a holder in place of what the same pod held before.
+    pub fn set_holder(&mut self, holder: Holder) {
+        let uid = holder.uid.clone();
+        self.replace_holder(&uid, Some(holder));
+    }
+
+    /// Takes back everything a pod holds.
+    pub fn release(&mut self, uid: &PodUid) -> Option<Holder> {
+        self.replace_holder(uid, None)
+    }
+
+    /// What a pod holds.
+    pub fn holder(&self, uid: &PodUid) -> Option<&Holder> {
+        self.holders.get(uid)
+    }
+
+    /// Every holder, by UID.
+    pub fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.values()
+    }
+
+    /// The holders on a node, by UID.
+    pub fn holders_on(&self, name: &str) -> impl Iterator<Item = &Holder> {
+        self.by_node.get(name).into_iter().flatten().filter_map(|uid| self.holders.get(uid))
+    }
+
+    /// The entry of a node.
+    pub fn node(&self, name: &str) -> Option<&NodeEntry> {
+        self.slot_of.get(name).and_then(|slot| self.entries[*slot as usize].as_ref())
+    }
+
+    /// Every node, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
+        let mut entries: Vec<&NodeEntry> = self.entries.iter().flatten().collect();
+        entries.sort_unstable_by(|a, b| a.node.name.cmp(&b.node.name));
+        entries.into_iter()
+    }
+
+    /// How many nodes.
+    pub fn node_count(&self) -> usize {
+        self.slot_of.len()
+    }
+
+    /// Thousandths of `resource` that pods of a namespace hold, shares counted.
+    pub fn held_milli(&self, namespace: &str, resource: &ResourceName) -> u64 {
+        self.held_milli.get(namespace).and_then(|held| held.get(resource)).copied().unwrap_or(0)
+    }
+
+    fn replace_node(&mut self, name: &NodeName, node: Option<Arc<Node>>) {
+        let slot = self.slot_of.get(name).copied();
+        let previous = slot.and_then(|slot| self.entries[slot as usize].take()).map(|entry| entry.node);
+        match (slot, node) {
+            (slot, Some(node)) => {
+                let slot = slot.unwrap_or_else(|| self.slot_for(name));
+                let entry = self.fold(node);
+                self.entries[slot as usize] = Some(entry);
+            }
+            (Some(slot), None) => {
+                self.slot_of.swap_remove(name);
+                self.slots_free.push(slot);
+            }
+            (None, None) => {}
+        }
+        self.record(|| Undo::Node(name.clone(), previous));
+    }
+
+    fn replace_holder(&mut self, uid: &PodUid, holder: Option<Holder>) -> Option<Holder> {
+        let previous = self.holders.remove(uid);
+        if let Some(previous) = &previous {
+            if let Some(uids) = self.by_node.get_mut(&previous.node) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    self.by_node.remove(&previous.node);
+                }
+            }
+            self.count(previous, u64::checked_sub);
+        }
+        let touched: Vec<NodeName> = previous.iter().chain(&holder).map(|holder| holder.node.clone()).collect();
+        if let Some(holder) = holder {
+            self.by_node.entry(holder.node.clone()).or_default().insert(uid.clone());
+            self.count(&holder, u64::checked_add);
+            self.holders.insert(uid.clone(), holder);
+        }
+        for (place, name) in touched.iter().enumerate() {
+            if !touched[..place].contains(name) {
+                self.refold(name);
+            }
+        }
+        self.record(|| Undo::Holder(uid.clone(), previous.clone()));
+        previous
+    }
+
+    #[expect(clippy::expect_used, reason = "sums of what was added; 2^64 thousandths are 10^16 devices")]
+    fn count(&mut self, holder: &Holder, change: fn(u64, u64) -> Option<u64>) {
+        let held = self.held_milli.entry(holder.key.namespace.clone()).or_default();
+        for take in &holder.takes {
+            let sum = held.entry(take.resource.clone()).or_default();
+            *sum = change(*sum, u64::from(take.milli())).expect("what is taken off was added before");
+        }
+        held.retain(|_, milli| *milli > 0);
+        if held.is_empty() {
+            self.held_milli.remove(&holder.key.namespace);
+        }
+    }
+
+    fn slot_for(&mut self, name: &NodeName) -> u32 {
+        let slot = self.slots_free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.slot_of.insert(name.clone(), slot);
+        slot
+    }
+
+    fn refold(&mut self, name: &NodeName) {
+        let Some(&slot) = self.slot_of.get(name) else { return };
+        if let Some(entry) = self.entries[slot as usize].take() {
+            self.entries[slot as usize] = Some(self.fold(entry.node));
+        }
+    }
+
+    fn fold(&mut self, node: Arc<Node>) -> NodeEntry {
+        let on_node = self.by_node.get(&node.name).into_iter().flatten().filter_map(|uid| self.holders.get(uid));
+        fold::fold(node, on_node, &mut self.tables)
+    }
+}
+
+#[cfg(test)]
+mod tests;

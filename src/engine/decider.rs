@@ -1,21 +1,116 @@
-//! The engine itself.
+//! The engine itself: what it remembers, and which part answers which input.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Input, Output};
-use crate::model::Time;
-use crate::policy::Profile;
+use super::{Answer, Input, Output, PodRef, Trace};
+use crate::book::{Book, Holder, HolderState, Shape, Violation, takes};
+use crate::model::{Budget, Grant, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
+use crate::policy::{Profile, Scorer};
 
 /// The whole decider: books, rules and the memory of what it decided.
 #[derive(Debug)]
 pub struct Engine {
-    profile: Arc<Profile>,
+    pub(super) profile: Arc<Profile>,
+    pub(super) scorer: Scorer,
+    pub(super) book: Book,
+    /// Pods that ask for something managed, by UID.
+    pub(super) pods: BTreeMap<PodUid, Record>,
+    /// By namespace and name.
+    pub(super) quotas: BTreeMap<(Arc<str>, Arc<str>), Quota>,
+    pub(super) budgets: BTreeMap<(Arc<str>, Arc<str>), Budget>,
+    pub(super) priority_classes: BTreeMap<Arc<str>, PriorityClass>,
+    pub(super) synced: bool,
+    /// When capacity last grew in a way that kube-scheduler may not have seen.
+    pub(super) gained_at: Option<Time>,
+    pub(super) counts: Counts,
+}
+
+/// A pod that asks for something managed.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) pod: Pod,
+    pub(super) seen_at: Time,
+    /// Its last refusal, until it is placed.
+    pub(super) refused: Option<(Time, Reason)>,
+    /// The last text that people were told, and when.
+    pub(super) told: Option<(Time, String)>,
+    pub(super) trace: Option<Arc<Trace>>,
+}
+
+/// What happened since the start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) drift: BTreeMap<&'static str, u64>,
+    pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(super) holds_expired: u64,
+}
+
+/// Numbers for metrics, all from closed sets.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Whether questions are answered.
+    pub synced: bool,
+    /// Known nodes.
+    pub nodes: usize,
+    /// Pods that ask for something managed and hold nothing.
+    pub pods_waiting: usize,
+    /// Holders by state.
+    pub holders: Vec<(&'static str, usize)>,
+    /// Devices by class and state (`free`, `whole`, `shared`, `unnamed`, `unhealthy`).
+    pub devices: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Differences that relists found and healed, by kind, since the start.
+    pub drift: BTreeMap<&'static str, u64>,
+    /// Refusals by reason code, since the start.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Holds that nobody confirmed in time, since the start.
+    pub holds_expired: u64,
 }
 
 impl Engine {
     /// An engine with empty books, that answers nothing before [`Input::Synced`].
     pub fn new(profile: Arc<Profile>) -> Self {
-        Self { profile }
+        Self {
+            scorer: Scorer::new(&profile),
+            profile,
+            book: Book::default(),
+            pods: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            priority_classes: BTreeMap::new(),
+            synced: false,
+            gained_at: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes one input at a time that the caller read off its clock.
+    pub fn step(&mut self, now: Time, input: Input<'_>) -> Output {
+        match input {
+            Input::PodApplied(pod) => self.pod_applied(now, pod),
+            Input::PodDeleted(uid) => self.pod_deleted(now, &uid),
+            Input::NodeApplied(node) => self.node_applied(now, node),
+            Input::NodeDeleted(name) => self.book.remove_node(&name),
+            Input::QuotaApplied(quota) => self.quota_applied(now, quota),
+            Input::QuotaDeleted { namespace, name } => self.quota_deleted(now, namespace, name),
+            Input::BudgetApplied(budget) => drop(self.budgets.insert((budget.namespace.clone(), budget.name.clone()), budget)),
+            Input::BudgetDeleted { namespace, name } => drop(self.budgets.remove(&(namespace, name))),
+            Input::PriorityClassApplied(class) => drop(self.priority_classes.insert(class.name.clone(), class)),
+            Input::PriorityClassDeleted(name) => drop(self.priority_classes.remove(&name)),
+            Input::Synced => self.synced = true,
+            Input::Desynced => self.synced = false,
+            Input::Relisted { pods, nodes } => return self.relisted(now, pods, nodes),
+            Input::Tick => return self.tick(now),
+            Input::BindOutcome { uid, node, outcome } => self.bind_outcome(now, &uid, &node, outcome),
+            Input::Filter(_) | Input::Prioritize(_) | Input::Preempt(_) | Input::Bind(_) if !self.synced => {
+                return Output { answer: Answer::NotReady, ..Output::default() };
+            }
+            Input::Filter(query) => return self.filter(now, query),
+            Input::Prioritize(query) => return self.prioritize(query),
+            Input::Preempt(query) => return self.preempt(query),
+            Input::Bind(query) => return self.bind(now, query),
+        }
+        Output::default()
     }
 
     /// The profile in force.
@@ -23,9 +118,100 @@ impl Engine {
         &self.profile
     }
 
-    /// Takes one input at a time that the caller read off its clock.
-    pub fn step(&mut self, now: Time, input: Input<'_>) -> Output {
-        let _ = (now, input);
-        Output::default()
+    /// The ledger, to read.
+    pub fn book(&self) -> &Book {
+        &self.book
     }
+
+    /// A digest of durable facts: equal after a restart over the same API objects.
+    pub fn digest(&self) -> String {
+        self.book.digest()
+    }
+
+    /// Why the last decision on a pod came out as it did.
+    pub fn explain(&self, uid: &PodUid) -> Option<Arc<Trace>> {
+        self.pods.get(uid).and_then(|record| record.trace.clone())
+    }
+
+    /// A pod that asks for something managed, by namespace and name.
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        let mut pods = self.pods.values().map(|record| &record.pod);
+        pods.find(|pod| &*pod.key.namespace == namespace && &*pod.key.name == name)
+    }
+
+    /// Pods that wait, with the reason of their last refusal.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Pod, Option<&Reason>)> {
+        let waits = |record: &&Record| !record.pod.occupies() && self.book.holder(&record.pod.uid).is_none();
+        self.pods.values().filter(waits).map(|record| (&record.pod, record.refused.as_ref().map(|(_, reason)| reason)))
+    }
+
+    /// Everything that does not hold and should.
+    pub fn violations(&mut self) -> Vec<Violation> {
+        self.book.violations()
+    }
+
+    /// Numbers for metrics.
+    pub fn census(&self) -> Census {
+        let mut devices = BTreeMap::new();
+        for (node, pool) in self.book.nodes().flat_map(|entry| entry.pools.iter().map(|pool| (&entry.node, pool))) {
+            let class = self.profile.classes.of(pool.resource.as_str()).map_or_else(|| Arc::from("other"), |class| class.name.clone());
+            let unhealthy = pool.pool(node).map_or(0, |facts| facts.devices.len() as u64) - u64::from(pool.healthy.count_ones());
+            let states = [
+                ("free", u64::from(pool.free)),
+                ("whole", u64::from(pool.whole.count_ones())),
+                ("shared", u64::from(pool.shared.count_ones())),
+                ("unnamed", u64::from(pool.unnamed)),
+                ("unhealthy", unhealthy),
+            ];
+            for (state, count) in states {
+                *devices.entry((class.clone(), state)).or_default() += count;
+            }
+        }
+        Census {
+            synced: self.synced,
+            nodes: self.book.node_count(),
+            pods_waiting: self.waiting().count(),
+            holders: self.book.census().to_vec(),
+            devices,
+            drift: self.counts.drift.clone(),
+            refused: self.counts.refused.clone(),
+            holds_expired: self.counts.holds_expired,
+        }
+    }
+
+    /// The record of a pod, with the newest view of it.
+    pub(super) fn record(&mut self, now: Time, pod: &Pod) -> &mut Record {
+        let fresh = || Record { pod: pod.clone(), seen_at: now, refused: None, told: None, trace: None };
+        let record = self.pods.entry(pod.uid.clone()).or_insert_with(fresh);
+        record.seen_at = now;
+        record
+    }
+
+    /// Enters what a grant comes to. The grant is one of ours, or a record that was taken at its word.
+    pub(super) fn hold(&mut self, now: Time, pod: &Pod, node: NodeName, grant: Option<Grant>, state: HolderState) {
+        let (takes, honoured) = takes(&pod.request, grant.as_ref());
+        if takes.is_empty() {
+            return;
+        }
+        self.book.set_holder(Holder {
+            uid: pod.uid.clone(),
+            key: pod.key.clone(),
+            priority: pod.priority,
+            node,
+            state,
+            grant: grant.filter(|_| honoured),
+            takes,
+            changed_at: now,
+        });
+    }
+}
+
+/// The reference that effects carry.
+pub(super) fn reference(pod: &Pod) -> PodRef {
+    PodRef { key: pod.key.clone(), uid: pod.uid.clone() }
+}
+
+/// The shape of a pod's request; none for an impossible one.
+pub(super) fn shape(pod: &Pod) -> Option<Shape<'_>> {
+    Shape::of(&pod.request)
 }

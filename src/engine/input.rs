@@ -108,7 +108,7 @@ pub struct BindQuery {
 }
 
 /// What became of a binding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindOutcome {
     /// The API server wrote it (or had written it before).
     Bound,

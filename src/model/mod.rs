@@ -3,6 +3,8 @@
 mod class;
 mod constraints;
 mod device;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod grant;
 mod ids;
 mod node;

@@ -19,6 +19,8 @@ pub struct Pod {
     pub phase: PodPhase,
     /// `metadata.deletionTimestamp` is set. Devices stay held until the pod is gone.
     pub deleting: bool,
+    /// Condition PodScheduled is False for reason Unschedulable: kube-scheduler's last attempt came to nothing.
+    pub unschedulable: bool,
     /// `spec.schedulingGates` is not empty.
     pub gated: bool,
     /// `spec.schedulerName`.

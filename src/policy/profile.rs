@@ -149,6 +149,12 @@ impl File {
         if !(10..=86_400).contains(&self.hold_seconds) {
             return invalid("holdSeconds", format!("{} is not within 10..=86400", self.hold_seconds));
         }
+        if let Some(unknown) = self.weights.keys().find(|name| !super::names().contains(name)) {
+            return invalid("weights", format!("there is no policy `{unknown}`; there are {}", super::names().join(", ")));
+        }
+        if let Some((name, weight)) = self.weights.iter().find(|(_, weight)| **weight > 1000) {
+            return invalid("weights", format!("{name}: {weight} is not within 0..=1000"));
+        }
         for class in &self.accelerators {
             if let Some(bad) = class.resources.iter().find(|name| !name.contains('/') || name.starts_with("gangplank.dev/")) {
                 return invalid("accelerators[].resources", format!("`{bad}` of `{}` is not a vendor's extended resource", class.name));

@@ -7,4 +7,5 @@ pub mod inventory;
 mod table;
 
 pub use graph::LinkGraph;
+pub(crate) use table::bits;
 pub use table::{LinkTable, LinkTables, Subset};

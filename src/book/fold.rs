@@ -1,0 +1,203 @@
+//! What is left of a node: its inventory less what its holders take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Holder, HolderState, NodeEntry, Take};
+use crate::model::{Amount, DeviceId, Health, Node, NodeReport, PodUid, Pool, ResourceName, SHARE_MILLI};
+use crate::topology::{LinkGraph, LinkTable, LinkTables, Subset};
+
+/// One pool and what is left of it. Masks are over places in the pool.
+#[derive(Clone, Debug)]
+pub struct PoolLedger {
+    /// The resource.
+    pub resource: ResourceName,
+    /// Each device's use, by place.
+    pub usage: Vec<DeviceUse>,
+    /// Devices that may be granted.
+    pub healthy: u64,
+    /// Devices held whole by somebody known.
+    pub whole: u64,
+    /// Devices with at least one share on them.
+    pub shared: u64,
+    /// Whole devices held by pods that nobody can tell which: while there is one, no id counts as free.
+    pub unnamed: u32,
+    /// How many whole devices may be granted.
+    pub free: u32,
+    /// Which they are; empty while `unnamed` is above zero.
+    pub free_ids: u64,
+    /// Whole devices that bound pods count for in kube-scheduler's own integers.
+    pub bound: u32,
+    /// The best choice of each size out of `free_ids`.
+    pub best: Vec<Subset>,
+    /// The links, for explaining.
+    pub graph: Arc<LinkGraph>,
+    /// The links, compiled.
+    pub table: Arc<LinkTable>,
+}
+
+/// What is taken of one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceUse {
+    /// Who has it whole.
+    pub whole: Option<PodUid>,
+    /// Compute taken by shares.
+    pub share_milli: u32,
+    /// Memory taken by shares: what they asked for, else their part of the device.
+    pub share_memory_mib: u64,
+    /// Who shares it.
+    pub sharers: Vec<PodUid>,
+}
+
+impl PoolLedger {
+    /// The pool's facts; `node` must be the node this ledger was folded from.
+    pub fn pool<'a>(&self, node: &'a Node) -> Option<&'a Pool> {
+        node.pools.iter().find(|pool| pool.resource == self.resource)
+    }
+}
+
+/// Folds holders into what is left. Holders come in any order: firmer ones count first, then by UID, so that any
+/// order of events ends in the same ledger.
+pub(super) fn fold<'a>(node: Arc<Node>, holders: impl Iterator<Item = &'a Holder>, tables: &mut LinkTables) -> NodeEntry {
+    let mut holders: Vec<&Holder> = holders.collect();
+    holders.sort_by_key(|holder| (firmness(holder.state), &holder.uid));
+    let mut conflicts = BTreeSet::new();
+    let pools = node
+        .pools
+        .iter()
+        .map(|pool| {
+            let mut count = Count::new(pool);
+            for holder in &holders {
+                let takes = actual(pool, holder, node.report.as_ref()).unwrap_or_else(|| holder.takes.clone());
+                let bound = holder.state == HolderState::Bound;
+                for take in
+                    takes.iter().filter(|take| take.resource == pool.resource || (pool.sharable && take.resource.as_str() == SHARE_MILLI))
+                {
+                    if !count.take(pool, &holder.uid, take, bound) {
+                        conflicts.insert(holder.uid.clone());
+                    }
+                }
+            }
+            count.finish(pool, &node, tables)
+        })
+        .collect();
+    NodeEntry { node, pools, conflicts }
+}
+
+fn firmness(state: HolderState) -> u8 {
+    match state {
+        HolderState::Bound => 0,
+        HolderState::Binding { .. } => 1,
+        HolderState::Held { .. } => 2,
+    }
+}
+
+/// What the agent saw this pod really get from this pool: the node is the truth. Amounts stay as planned.
+fn actual(pool: &Pool, holder: &Holder, report: Option<&NodeReport>) -> Option<Vec<Take>> {
+    let seen = report?.actual.get(&holder.uid)?;
+    let known: BTreeSet<&DeviceId> = pool.devices.iter().map(|device| &device.id).collect();
+    let ids: BTreeSet<&DeviceId> = seen.iter().flat_map(|(_, ids)| ids).filter(|id| known.contains(id)).collect();
+    let mut planned: Vec<&Take> = holder.takes.iter().filter(|take| take.resource == pool.resource).collect();
+    if ids.is_empty() || ids.len() > planned.len() {
+        return None;
+    }
+    // Equal parts may have swapped devices; what the agent does not name stays as planned.
+    planned.sort_by_key(|take| take.device.as_ref().is_some_and(|id| ids.contains(id)));
+    let (mut takes, mut unplaced): (Vec<Take>, Vec<&DeviceId>) = (Vec::new(), Vec::new());
+    unplaced.extend(ids.iter().filter(|id| !planned.iter().any(|take| take.device.as_ref() == Some(**id))));
+    for take in planned {
+        let keeps = take.device.as_ref().is_some_and(|id| ids.contains(id));
+        let device = if keeps { take.device.clone() } else { unplaced.pop().cloned().or_else(|| take.device.clone()) };
+        takes.push(Take { device, ..take.clone() });
+    }
+    Some(takes)
+}
+
+/// A pool being counted.
+struct Count {
+    usage: Vec<DeviceUse>,
+    place_of: BTreeMap<DeviceId, usize>,
+    healthy: u64,
+    whole: u64,
+    shared: u64,
+    unnamed: u32,
+    bound: u32,
+}
+
+impl Count {
+    fn new(pool: &Pool) -> Self {
+        let devices = || pool.devices.iter().take(Pool::DEVICES_MAX).enumerate();
+        Self {
+            usage: vec![DeviceUse::default(); pool.devices.len().min(Pool::DEVICES_MAX)],
+            place_of: devices().map(|(place, device)| (device.id.clone(), place)).collect(),
+            healthy: devices().filter(|(_, device)| device.health == Health::Healthy).fold(0, |mask, (place, _)| mask | 1 << place),
+            whole: 0,
+            shared: 0,
+            unnamed: 0,
+            bound: 0,
+        }
+    }
+
+    /// Enters one take; false when somebody else had it already. An unknown id counts as an unknown device.
+    fn take(&mut self, pool: &Pool, uid: &PodUid, take: &Take, bound: bool) -> bool {
+        let place = take.device.as_ref().and_then(|id| self.place_of.get(id)).copied();
+        match (take.amount, place) {
+            (Amount::Whole, place) => {
+                self.bound += u32::from(bound);
+                let Some(place) = place else {
+                    self.unnamed += 1;
+                    return true;
+                };
+                if self.whole & 1 << place != 0 || self.shared & 1 << place != 0 {
+                    // Two pods cannot both be right: the later one has some device, nobody knows which.
+                    self.unnamed += 1;
+                    return false;
+                }
+                self.whole |= 1 << place;
+                self.usage[place].whole = Some(uid.clone());
+                true
+            }
+            (Amount::Share { .. }, None) => {
+                self.unnamed += 1;
+                true
+            }
+            (Amount::Share { milli, memory_mib }, Some(place)) => {
+                let device = &pool.devices[place];
+                let implied = || device.memory_mib.map_or(0, |all| all * u64::from(milli) / 1000);
+                let using = &mut self.usage[place];
+                using.share_milli = using.share_milli.saturating_add(milli);
+                using.share_memory_mib = using.share_memory_mib.saturating_add(memory_mib.unwrap_or_else(implied));
+                using.sharers.push(uid.clone());
+                self.shared |= 1 << place;
+                let fits = using.share_milli <= 1000 && device.memory_mib.is_none_or(|all| using.share_memory_mib <= all);
+                fits && self.whole & 1 << place == 0
+            }
+        }
+    }
+
+    fn finish(self, pool: &Pool, node: &Node, tables: &mut LinkTables) -> PoolLedger {
+        let (graph, table) = tables.of(&pool.devices[..self.usage.len()], &pool.links);
+        let served = node.report.as_ref().is_some_and(|report| report.serves_devices);
+        // Where nobody keeps them apart, the vendor's plugin sees every device of a shared node as free.
+        let closed = !served && self.shared != 0;
+        let untouched = self.healthy & !self.whole & !self.shared;
+        let by_device = untouched.count_ones().saturating_sub(self.unnamed);
+        let by_kubelet = pool.allocatable.saturating_sub((self.whole & self.healthy).count_ones()).saturating_sub(self.unnamed);
+        let free = if closed { 0 } else { by_device.min(by_kubelet) };
+        let free_ids = if self.unnamed > 0 || closed { 0 } else { untouched };
+        PoolLedger {
+            resource: pool.resource.clone(),
+            best: table.best(free_ids),
+            usage: self.usage,
+            healthy: self.healthy,
+            whole: self.whole,
+            shared: self.shared,
+            unnamed: self.unnamed,
+            free,
+            free_ids,
+            bound: self.bound,
+            graph,
+            table,
+        }
+    }
+}

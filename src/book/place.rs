@@ -1,0 +1,260 @@
+//! Which devices of one node a request would get, if any. Reads the ledger, changes nothing.
+
+use super::holder::Peak;
+use super::{Holder, NodeEntry, PoolLedger};
+use crate::model::{
+    Amount, ContainerGrant, ContainerRequest, ContainerRole, Curable, DeviceId, DeviceRequest, DeviceShare, Grant, Pool, Reason,
+    ResourceName, ShareRequest,
+};
+use crate::topology::bits;
+
+/// A request in the form that the filter path asks each node: resources and amounts, summed once.
+#[derive(Clone, Debug)]
+pub struct Shape<'a> {
+    request: &'a DeviceRequest,
+    whole: Vec<(&'a ResourceName, u32)>,
+    shares: bool,
+}
+
+/// How a request would sit on a node: what policies score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Exact devices would be granted.
+    pub named: bool,
+    /// How well they are linked, in thousandths of the best choice on the empty box.
+    pub link_quality_milli: u16,
+    /// How much of the pools would be in use afterwards, in thousandths.
+    pub used_milli: u16,
+}
+
+impl<'a> Shape<'a> {
+    /// The shape of a request; none for one that nobody could grant: nothing asked, whole devices and shares
+    /// together, or a share of more than one device.
+    pub fn of(request: &'a DeviceRequest) -> Option<Self> {
+        let whole: Vec<_> = request.resources().into_iter().map(|name| (name, request.whole_of(name))).collect();
+        let shares = request.has_shares();
+        let sane = |share: ShareRequest| (1..=1000).contains(&share.milli);
+        let possible = whole.is_empty() == shares
+            && request.impossible.is_none()
+            && request.containers.iter().filter_map(|container| container.share).all(sane);
+        possible.then_some(Self { request, whole, shares })
+    }
+}
+
+impl NodeEntry {
+    /// Whether the request fits, and how it would sit; or the first reason why not.
+    ///
+    /// # Errors
+    /// A reason, and whether kube-scheduler's own eviction could cure it.
+    pub fn fits(&self, shape: &Shape<'_>) -> Result<Placement, (Reason, Curable)> {
+        if shape.shares {
+            return self.fits_shares(shape);
+        }
+        let mut placement = Placement { named: true, link_quality_milli: 1000, used_milli: 0 };
+        for &(resource, count) in &shape.whole {
+            let pool = self.pool(resource).filter(|pool| !pool.usage.is_empty());
+            let pool = pool.ok_or((Reason::NoSuchDevices, Curable::NotByScheduler))?;
+            if pool.free < count {
+                return Err(self.lacks(pool, count));
+            }
+            let subset = pool.best.get(count as usize);
+            placement.named &= subset.is_some();
+            let quality = subset.map_or(0, |subset| subset.quality_milli);
+            placement.link_quality_milli = placement.link_quality_milli.min(quality);
+            placement.used_milli = placement.used_milli.max(used_milli(pool, pool.free - count));
+        }
+        Ok(placement)
+    }
+
+    /// The grant of a request that fits.
+    ///
+    /// # Errors
+    /// As [`NodeEntry::fits`].
+    pub fn grant(&self, shape: &Shape<'_>) -> Result<Grant, (Reason, Curable)> {
+        self.fits(shape)?;
+        let containers = if shape.shares {
+            let devices = self.share_devices(shape)?;
+            let grant = |(container, (resource, device)): (&ContainerRequest, (ResourceName, DeviceId))| ContainerGrant {
+                container: container.container.clone(),
+                devices: container.share.iter().map(|share| share_of(*share, &resource, &device)).collect(),
+            };
+            shape.request.containers.iter().zip(devices).map(grant).collect()
+        } else {
+            self.whole_devices(shape)
+        };
+        Ok(Grant { node: self.node.name.clone(), containers })
+    }
+
+    /// Whether what a holder was promised here still stands: strangers and failing devices come between a filter
+    /// call and its bind.
+    pub fn upholds(&self, holder: &Holder) -> bool {
+        !self.conflicts.contains(&holder.uid)
+            && holder.takes.iter().all(|take| {
+                let Some((pool, ledger)) = self.node.pools.iter().zip(&self.pools).find(|(pool, _)| pool.resource == take.resource) else {
+                    return false;
+                };
+                let place = take.device.as_ref().map(|id| pool.devices.iter().position(|device| device.id == *id));
+                let healthy = place.is_none_or(|place| place.is_some_and(|place| ledger.healthy & 1 << place != 0));
+                let whole = ledger.whole.count_ones().saturating_add(ledger.unnamed);
+                let apart = self.is_served() || ledger.shared == 0 || whole == 0;
+                healthy && apart && whole <= pool.allocatable
+            })
+    }
+
+    fn lacks(&self, pool: &PoolLedger, count: u32) -> (Reason, Curable) {
+        if pool.shared != 0 && !self.is_served() {
+            return (Reason::NodeHoldsShares, Curable::NotByScheduler);
+        }
+        let allocatable = pool.pool(&self.node).map_or(0, |pool| pool.allocatable);
+        let curable = if pool.bound.saturating_add(count) > allocatable && count <= allocatable {
+            Curable::ByEviction
+        } else {
+            Curable::NotByScheduler
+        };
+        let all = u64::MAX >> (64 - pool.usage.len().clamp(1, Pool::DEVICES_MAX));
+        let unheld = (all & !pool.whole & !pool.shared).count_ones().saturating_sub(pool.unnamed);
+        let reason = if unheld >= count && pool.healthy != all { Reason::UnhealthyDevices } else { Reason::InsufficientDevices };
+        (reason, curable)
+    }
+
+    fn whole_devices(&self, shape: &Shape<'_>) -> Vec<ContainerGrant> {
+        let mut given: Vec<ContainerGrant> = shape
+            .request
+            .containers
+            .iter()
+            .map(|container| ContainerGrant { container: container.container.clone(), devices: Vec::new() })
+            .collect();
+        for &(resource, count) in &shape.whole {
+            let ids = self.chosen_ids(resource, count);
+            let device = |place: usize| DeviceShare { resource: resource.clone(), device: ids.get(place).cloned(), amount: Amount::Whole };
+            // Devices are dealt in the order containers start; what an init container used, later ones use again.
+            let mut dealt = 0;
+            for (container, given) in shape.request.containers.iter().zip(&mut given) {
+                let asked = container.whole.iter().find(|(name, _)| name == resource).map_or(0, |(_, count)| *count as usize);
+                given.devices.extend((dealt..dealt + asked).map(device));
+                if container.role != ContainerRole::Init {
+                    dealt += asked;
+                }
+            }
+        }
+        given
+    }
+
+    fn chosen_ids(&self, resource: &ResourceName, count: u32) -> Vec<DeviceId> {
+        let Some(ledger) = self.pool(resource) else { return Vec::new() };
+        let (Some(pool), Some(subset)) = (ledger.pool(&self.node), ledger.best.get(count as usize)) else { return Vec::new() };
+        bits(subset.mask).filter_map(|place| pool.devices.get(place as usize)).map(|device| device.id.clone()).collect()
+    }
+
+    fn fits_shares(&self, shape: &Shape<'_>) -> Result<Placement, (Reason, Curable)> {
+        let devices = self.share_devices(shape)?;
+        let used = devices.first().and_then(|(resource, _)| self.pool(resource)).map_or(0, |pool| {
+            let untouched = pool.free.saturating_sub(u32::from(pool.shared == 0));
+            used_milli(pool, untouched)
+        });
+        Ok(Placement { named: true, link_quality_milli: 1000, used_milli: used })
+    }
+
+    /// The device of each container of a request for shares: one for all where they fit together, else the
+    /// fullest that fits each.
+    fn share_devices(&self, shape: &Shape<'_>) -> Result<Vec<(ResourceName, DeviceId)>, (Reason, Curable)> {
+        let mut refusal = Reason::NoSuchDevices;
+        for (pool, ledger) in self.node.pools.iter().zip(&self.pools).filter(|(pool, _)| pool.sharable && !pool.devices.is_empty()) {
+            if !self.is_served() && (ledger.whole != 0 || ledger.unnamed > 0) {
+                refusal = Reason::NodeHoldsWholeDevices;
+                continue;
+            }
+            match Sharing::of(pool, ledger).and_then(|sharing| sharing.deal(&shape.request.containers)) {
+                Ok(places) => return Ok(places.into_iter().map(|place| (pool.resource.clone(), pool.devices[place].id.clone())).collect()),
+                Err(reason) => refusal = reason,
+            }
+        }
+        Err((refusal, Curable::NotByScheduler))
+    }
+}
+
+/// A pool's devices while shares are dealt out.
+struct Sharing {
+    /// Compute and memory left, by place; none for a device that is out of question.
+    left: Vec<Option<(u32, Option<u64>)>>,
+    memory_mib: Vec<Option<u64>>,
+}
+
+impl Sharing {
+    fn of(pool: &Pool, ledger: &PoolLedger) -> Result<Self, Reason> {
+        if ledger.unnamed > 0 {
+            return Err(Reason::InsufficientShare);
+        }
+        let left = |(place, (device, using)): (usize, (&crate::model::Device, &super::DeviceUse))| {
+            let usable = ledger.healthy & !ledger.whole & 1 << place != 0;
+            let memory = device.memory_mib.map(|all| all.saturating_sub(using.share_memory_mib));
+            usable.then_some((1000_u32.saturating_sub(using.share_milli), memory))
+        };
+        Ok(Self {
+            left: pool.devices.iter().zip(&ledger.usage).enumerate().map(left).collect(),
+            memory_mib: pool.devices.iter().map(|device| device.memory_mib).collect(),
+        })
+    }
+
+    /// The place of each container's share.
+    fn deal(mut self, containers: &[ContainerRequest]) -> Result<Vec<usize>, Reason> {
+        let together = self.fullest(|memory_mib| {
+            let mut peak = Peak::default();
+            for (container, share) in containers.iter().filter_map(|container| Some((container, container.share?))) {
+                peak.add(container.role, share.milli, needed_memory(share, memory_mib));
+            }
+            (peak.milli(), peak.memory_mib())
+        });
+        if let Ok(place) = together {
+            return Ok(vec![place; containers.len()]);
+        }
+        containers
+            .iter()
+            .map(|container| {
+                let Some(share) = container.share else { return Ok(0) };
+                let needs = |memory_mib| (share.milli, needed_memory(share, memory_mib));
+                let place = self.fullest(needs)?;
+                let (milli, memory) = needs(self.memory_mib[place]);
+                if let Some((milli_left, memory_left)) = &mut self.left[place] {
+                    *milli_left -= milli;
+                    *memory_left = memory_left.map(|left| left.saturating_sub(memory.unwrap_or(0)));
+                }
+                Ok(place)
+            })
+            .collect()
+    }
+
+    /// The device with the least compute left that still takes it; `needs` is told the device's memory.
+    fn fullest(&self, needs: impl Fn(Option<u64>) -> (u32, Option<u64>)) -> Result<usize, Reason> {
+        let mut refusal = Reason::InsufficientShare;
+        let mut best: Option<(u32, usize)> = None;
+        for (place, left) in self.left.iter().enumerate() {
+            let Some((milli_left, memory_left)) = *left else { continue };
+            let (milli, memory) = needs(self.memory_mib[place]);
+            if milli > milli_left {
+                continue;
+            }
+            if memory.is_some_and(|needed| memory_left.is_none_or(|left| needed > left)) {
+                refusal = Reason::InsufficientDeviceMemory;
+                continue;
+            }
+            best = best.min(Some((milli_left, place))).or(Some((milli_left, place)));
+        }
+        best.map(|(_, place)| place).ok_or(refusal)
+    }
+}
+
+/// What a share needs of a device's memory: what it asks for, else its part of it; unknown of an unknown device.
+fn needed_memory(share: ShareRequest, device_mib: Option<u64>) -> Option<u64> {
+    share.memory_mib.or_else(|| device_mib.map(|all| all * u64::from(share.milli) / 1000))
+}
+
+fn share_of(share: ShareRequest, resource: &ResourceName, device: &DeviceId) -> DeviceShare {
+    let amount = Amount::Share { milli: share.milli, memory_mib: share.memory_mib };
+    DeviceShare { resource: resource.clone(), device: Some(device.clone()), amount }
+}
+
+fn used_milli(pool: &PoolLedger, free_after: u32) -> u16 {
+    let all = u32::try_from(pool.usage.len()).unwrap_or(u32::MAX).max(1);
+    u16::try_from(u64::from(all.saturating_sub(free_after)) * 1000 / u64::from(all)).unwrap_or(1000)
+}

@@ -1,0 +1,207 @@
+//! filter and prioritize, in the lane without admission: judge the offered nodes, and hold the best one.
+
+use super::decider::{reference, shape};
+use super::{Answer, Effect, Engine, FilterAnswer, FilterQuery, Output, Refused, Score, Trace};
+use crate::book::{HolderState, NodeEntry, Placement, Shape};
+use crate::model::{Curable, Pod, PodUid, Reason, Refusal, Time};
+use crate::policy::Decide;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// People are told again of an unchanged refusal after this long.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
+
+/// A node that passes.
+struct Candidate<'a> {
+    place: u32,
+    entry: &'a NodeEntry,
+    placement: Placement,
+    score_micro: u32,
+}
+
+/// How the offered nodes were judged.
+struct Judged<'a> {
+    best: Option<Candidate<'a>>,
+    fitting: u32,
+    /// Places of the passing ones, if they are wanted.
+    passed: Vec<u32>,
+    /// One entry a refused name; one a name when none passed.
+    refused: Vec<(Reason, Curable)>,
+}
+
+impl Engine {
+    pub(super) fn filter(&mut self, now: Time, query: FilterQuery<'_>) -> Output {
+        let FilterQuery { pod, names } = query;
+        if pod.request.is_empty() {
+            return answer(FilterAnswer { nodes: (0..).take(names.len()).collect(), refused: Refused::None });
+        }
+        if let Some(place) = self.committed_place(&pod.uid, names) {
+            return answer(FilterAnswer { nodes: vec![place], refused: Refused::None });
+        }
+        // A new attempt: whatever an earlier one held is free again, for this pod first.
+        if self.book.release(&pod.uid).is_some() {
+            self.gained_at = Some(now);
+        }
+        let Some(shape) = shape(pod) else { return self.refuse_pod(now, pod, names, impossible(pod)) };
+        if let Some((_, refusal)) = self.quota_exceeded(pod) {
+            return self.refuse_pod(now, pod, names, refusal);
+        }
+        let one = self.decides_by_filter(pod);
+        let Judged { best, fitting, passed: nodes, refused } = self.judge(&shape, names, one);
+        let Some(best) = best else { return self.refuse_nodes(now, pod, names, refused) };
+        let grant = best.entry.grant(&shape).ok();
+        let trace = Trace {
+            at: now,
+            verb: "filter",
+            offered: len(names),
+            passed: fitting,
+            refused: tally(&refused),
+            chosen: Some(best.entry.node.name.clone()),
+            grant: grant.clone().filter(|_| one),
+            lines: self.scorer.lines(&best.placement),
+            refusal: None,
+        };
+        let (place, node) = (best.place, best.entry.node.name.clone());
+        if one && grant.is_some() {
+            self.hold(now, pod, node, grant, HolderState::Held { until: now + self.profile.hold });
+        }
+        let record = self.record(now, pod);
+        record.refused = None;
+        let trace = Arc::new(trace);
+        record.trace = Some(trace.clone());
+        let nodes = if one { vec![place] } else { nodes };
+        Output { trace: Some(trace), ..answer(FilterAnswer { nodes, refused: Refused::None }) }
+    }
+
+    pub(super) fn prioritize(&self, query: FilterQuery<'_>) -> Output {
+        let score_max = self.profile.score_max;
+        let shape = shape(query.pod);
+        let score = |name: &&str| -> Score {
+            let fits = shape.as_ref().and_then(|shape| self.book.node(name)?.fits(shape).ok());
+            fits.map_or(0, |placement| i64::from(self.scorer.score_micro(&placement)) * score_max / 1_000_000)
+        };
+        Output { answer: Answer::Prioritize(query.names.iter().map(score).collect()), ..Output::default() }
+    }
+
+    /// Where a pod is bound or being bound: kube-scheduler's view is older than ours.
+    fn committed_place(&self, uid: &PodUid, names: &[&str]) -> Option<u32> {
+        let holder = self.book.holder(uid)?;
+        match holder.state {
+            HolderState::Held { .. } => None,
+            HolderState::Binding { .. } | HolderState::Bound => {
+                names.iter().zip(0..).find(|(name, _)| **name == holder.node.as_str()).map(|(_, place)| place)
+            }
+        }
+    }
+
+    fn decides_by_filter(&self, pod: &Pod) -> bool {
+        match self.profile.decide {
+            Decide::Filter => true,
+            Decide::Score => false,
+            Decide::Auto => !pod.has_preferences,
+        }
+    }
+
+    /// Judges every offered node; of equal ones the first name wins. The passing ones are listed unless only the
+    /// best is wanted.
+    fn judge(&self, shape: &Shape<'_>, names: &[&str], one: bool) -> Judged<'_> {
+        let mut judged = Judged { best: None, fitting: 0, passed: Vec::new(), refused: Vec::new() };
+        for (name, place) in names.iter().zip(0_u32..) {
+            let Some(entry) = self.book.node(name) else {
+                judged.refused.push((Reason::UnknownNode, Curable::NotByScheduler));
+                continue;
+            };
+            match entry.fits(shape) {
+                Ok(placement) => {
+                    let score_micro = self.scorer.score_micro(&placement);
+                    let better = judged.best.as_ref().is_none_or(|best| {
+                        score_micro > best.score_micro || (score_micro == best.score_micro && entry.node.name < best.entry.node.name)
+                    });
+                    if better {
+                        judged.best = Some(Candidate { place, entry, placement, score_micro });
+                    }
+                    judged.fitting += 1;
+                    if !one {
+                        judged.passed.push(place);
+                    }
+                }
+                Err(refusal) => judged.refused.push(refusal),
+            }
+        }
+        judged
+    }
+
+    /// Refuses every node for a reason that lies in the pod or its namespace.
+    fn refuse_pod(&mut self, now: Time, pod: &Pod, names: &[&str], refusal: Refusal) -> Output {
+        let reason = refusal.reason.clone();
+        let trace = Trace {
+            at: now,
+            verb: "filter",
+            offered: len(names),
+            refused: vec![(reason.clone(), len(names))],
+            refusal: Some(refusal),
+            ..Trace::default()
+        };
+        let refused = Refused::All(reason, Curable::NotByScheduler);
+        self.refuse(now, pod, trace, FilterAnswer { nodes: Vec::new(), refused })
+    }
+
+    /// Refuses every node for its own reason.
+    fn refuse_nodes(&mut self, now: Time, pod: &Pod, names: &[&str], refused: Vec<(Reason, Curable)>) -> Output {
+        let counts = tally(&refused);
+        let refusal = self.story(pod, names, &counts);
+        let trace = Trace { at: now, verb: "filter", offered: len(names), refused: counts, refusal: Some(refusal), ..Trace::default() };
+        self.refuse(now, pod, trace, FilterAnswer { nodes: Vec::new(), refused: Refused::Each(refused) })
+    }
+
+    fn refuse(&mut self, now: Time, pod: &Pod, trace: Trace, refused: FilterAnswer) -> Output {
+        let trace = Arc::new(trace);
+        let mut effects = Vec::new();
+        if let Some(refusal) = &trace.refusal {
+            *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
+            let record = self.record(now, pod);
+            record.refused = Some((now, refusal.reason.clone()));
+            record.trace = Some(trace.clone());
+            let note = format!("{}: needs {}; {}; {}", refusal.reason, refusal.needed, refusal.there, refusal.remedy);
+            // The dominant reason decides whether it is news; its numbers change with every pod that comes and goes.
+            let news = record.told.as_ref().is_none_or(|(at, code)| code != refusal.reason.code() || now - *at > TOLD_AGAIN);
+            if news {
+                record.told = Some((now, refusal.reason.code().into()));
+                effects.push(Effect::Event(super::Event { pod: reference(pod), reason: "AcceleratorsUnavailable", note, warning: true }));
+            }
+        }
+        Output { answer: Answer::Filter(refused), effects, trace: Some(trace) }
+    }
+}
+
+fn answer(filter: FilterAnswer) -> Output {
+    Output { answer: Answer::Filter(filter), ..Output::default() }
+}
+
+fn impossible(pod: &Pod) -> Refusal {
+    let why =
+        pod.request.impossible.clone().unwrap_or_else(|| Arc::from("whole devices and shares in one pod, or a share above one device"));
+    Refusal {
+        reason: Reason::InvalidRequest,
+        needed: super::story::summary(&pod.request),
+        there: format!("no node can grant this: {why}"),
+        remedy: "ask for whole devices, or for shares of 1 to 1000 gangplank.dev/gpu-milli each".into(),
+    }
+}
+
+/// How often each reason was given, most frequent first.
+fn tally(refused: &[(Reason, Curable)]) -> Vec<(Reason, u32)> {
+    let mut counts: Vec<(Reason, u32)> = Vec::new();
+    for (reason, _) in refused {
+        match counts.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason.clone(), 1)),
+        }
+    }
+    counts.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.cmp(b)));
+    counts
+}
+
+fn len<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}

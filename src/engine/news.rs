@@ -1,0 +1,92 @@
+//! What the watches tell: pods and nodes come, change and go, in any order, twice, or late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use crate::book::HolderState;
+use crate::model::{Node, Pod, PodUid, Quota, Time};
+
+/// How old a filter's hold must be before "unschedulable" on the pod can be news about it and not about an attempt
+/// before it: the watch may lag behind the filter call.
+const HOLD_SETTLES: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub(super) fn pod_applied(&mut self, now: Time, pod: Pod) {
+        if pod.request.is_empty() {
+            return;
+        }
+        if pod.phase.is_finished() {
+            self.pod_deleted(now, &pod.uid);
+            return;
+        }
+        if let Some(node) = &pod.node {
+            self.pod_bound(now, &pod, node.clone());
+        } else if pod.unschedulable {
+            self.drop_stale_hold(now, &pod.uid);
+        }
+        let bound = pod.node.is_some();
+        let record = self.record(now, &pod);
+        record.pod = pod;
+        if bound {
+            record.refused = None;
+        }
+    }
+
+    pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
+        self.pods.remove(uid);
+        if self.book.release(uid).is_some() {
+            self.gained_at = Some(now);
+        }
+    }
+
+    /// A bound pod holds what its record says, or unknown devices: whatever we thought of it before.
+    fn pod_bound(&mut self, now: Time, pod: &Pod, node: crate::model::NodeName) {
+        let (takes, honoured) = crate::book::takes(&pod.request, pod.recorded.as_ref());
+        let known = self.book.holder(&pod.uid);
+        let same = known.is_some_and(|holder| holder.state == HolderState::Bound && holder.node == node && holder.takes == takes);
+        if same {
+            return;
+        }
+        if known.is_some_and(|holder| holder.node != node) {
+            self.gained_at = Some(now);
+        }
+        let grant = pod.recorded.clone().filter(|_| honoured);
+        self.hold(now, pod, node, grant, HolderState::Bound);
+    }
+
+    /// kube-scheduler gave up on an attempt: what a filter call held for it is free again.
+    fn drop_stale_hold(&mut self, now: Time, uid: &PodUid) {
+        let stale = self
+            .book
+            .holder(uid)
+            .is_some_and(|holder| matches!(holder.state, HolderState::Held { .. }) && now - holder.changed_at > HOLD_SETTLES);
+        if stale {
+            self.book.release(uid);
+            self.gained_at = Some(now);
+        }
+    }
+
+    pub(super) fn node_applied(&mut self, now: Time, node: Node) {
+        // kube-scheduler does not watch AcceleratorNodes: what an agent frees, only we see.
+        let changed =
+            self.book.node(node.name.as_str()).is_none_or(|entry| entry.node.pools != node.pools || entry.node.report != node.report);
+        if !changed && self.book.node(node.name.as_str()).is_some_and(|entry| *entry.node == node) {
+            return;
+        }
+        self.book.set_node(node);
+        if changed {
+            self.gained_at = Some(now);
+        }
+    }
+
+    pub(super) fn quota_applied(&mut self, now: Time, quota: Quota) {
+        self.quotas.insert((quota.namespace.clone(), quota.name.clone()), quota);
+        self.gained_at = Some(now);
+    }
+
+    pub(super) fn quota_deleted(&mut self, now: Time, namespace: Arc<str>, name: Arc<str>) {
+        self.quotas.remove(&(namespace, name));
+        self.gained_at = Some(now);
+    }
+}

@@ -1,0 +1,81 @@
+//! Drift: the whole truth read afresh against what the watches told. Differences are counted, said and healed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Output, Trace};
+use crate::book::{HolderState, takes};
+use crate::model::{Node, NodeName, Pod, PodUid, Time};
+
+/// A list is older than what was told while it was read: what changed this recently is left to the next one.
+const LIST_AGE_MAX: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub(super) fn relisted(&mut self, now: Time, pods: Vec<Pod>, nodes: Vec<Node>) -> Output {
+        let mut lines = Vec::new();
+        self.relist_nodes(nodes, &mut lines);
+        self.relist_pods(now, pods, &mut lines);
+        if lines.is_empty() {
+            return Output::default();
+        }
+        self.gained_at = Some(now);
+        let trace = Trace { at: now, verb: "relist", lines, ..Trace::default() };
+        Output { trace: Some(Arc::new(trace)), ..Output::default() }
+    }
+
+    fn relist_nodes(&mut self, nodes: Vec<Node>, lines: &mut Vec<String>) {
+        let listed: BTreeSet<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+        let gone: Vec<NodeName> = self.book.nodes().map(|entry| entry.node.name.clone()).filter(|name| !listed.contains(name)).collect();
+        for name in gone {
+            self.drift("node-redundant", &format!("node {name} is gone"), lines);
+            self.book.remove_node(&name);
+        }
+        for node in nodes {
+            let kind = match self.book.node(node.name.as_str()) {
+                None => "node-missed",
+                Some(entry) if entry.node.pools != node.pools || entry.node.report != node.report => "node-differs",
+                Some(_) => continue,
+            };
+            self.drift(kind, &format!("node {}", node.name), lines);
+            self.book.set_node(node);
+        }
+    }
+
+    fn relist_pods(&mut self, now: Time, pods: Vec<Pod>, lines: &mut Vec<String>) {
+        let occupying: BTreeMap<PodUid, Pod> =
+            pods.into_iter().filter(|pod| !pod.request.is_empty() && !pod.phase.is_finished()).map(|pod| (pod.uid.clone(), pod)).collect();
+        let settled = |at: Time| now - at > LIST_AGE_MAX;
+        let redundant: Vec<PodUid> = self
+            .book
+            .holders()
+            .filter(|holder| settled(holder.changed_at) && !occupying.contains_key(&holder.uid))
+            .map(|holder| holder.uid.clone())
+            .collect();
+        for uid in redundant {
+            self.drift("pod-redundant", &format!("pod {uid} is gone"), lines);
+            self.book.release(&uid);
+        }
+        self.pods.retain(|uid, record| occupying.contains_key(uid) || !settled(record.seen_at));
+        for (uid, pod) in occupying {
+            let Some(node) = pod.node.clone() else { continue };
+            let (takes, _) = takes(&pod.request, pod.recorded.as_ref());
+            let kind = match self.book.holder(&uid) {
+                None => "pod-missed",
+                Some(holder) if !settled(holder.changed_at) => continue,
+                Some(holder) if holder.node != node || holder.takes != takes || holder.state != HolderState::Bound => "pod-differs",
+                Some(_) => continue,
+            };
+            if self.pods.get(&uid).is_some_and(|record| kind == "pod-missed" && !settled(record.seen_at)) {
+                continue;
+            }
+            self.drift(kind, &format!("pod {}", pod.key), lines);
+            self.pod_applied(now, pod);
+        }
+    }
+
+    fn drift(&mut self, kind: &'static str, what: &str, lines: &mut Vec<String>) {
+        *self.counts.drift.entry(kind).or_default() += 1;
+        lines.push(format!("{kind}: {what}"));
+    }
+}

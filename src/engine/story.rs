@@ -1,0 +1,73 @@
+//! The full story of a refusal: what was needed, what was there, what would change it.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use crate::book::NodeEntry;
+use crate::model::{DeviceRequest, NodeName, Pod, Reason, Refusal};
+use crate::topology::bits;
+
+impl Engine {
+    /// The story of a pod that no offered node takes.
+    pub(super) fn story(&self, pod: &Pod, names: &[&str], counts: &[(Reason, u32)]) -> Refusal {
+        let reason = counts.first().map_or(Reason::UnknownNode, |(reason, _)| reason.clone());
+        let by_reason: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {}", reason.code())).collect();
+        let nearest = self.nearest(pod, names);
+        let mut there = format!("of {} offered nodes: {}", names.len(), by_reason.join(", "));
+        let mut remedy = remedy(&reason);
+        if let Some((node, free, needed)) = nearest {
+            there = format!("{there}; nearest is {node} with {free} free");
+            if free > 0 && free < needed {
+                remedy = format!("{} more freed on {node}, or a request of at most {free}", needed - free);
+            }
+        }
+        Refusal { reason, needed: summary(&pod.request), there, remedy }
+    }
+
+    /// The offered node with the most free devices of the first resource that the pod asks for.
+    fn nearest(&self, pod: &Pod, names: &[&str]) -> Option<(NodeName, u32, u32)> {
+        let resource = pod.request.resources().into_iter().next()?;
+        let needed = pod.request.whole_of(resource);
+        let free = |entry: &NodeEntry| entry.pool(resource).map(|pool| pool.free);
+        let entries = names.iter().filter_map(|name| self.book.node(name));
+        entries
+            .filter_map(|entry| Some((free(entry)?, entry)))
+            .max_by(|(a, x), (b, y)| a.cmp(b).then_with(|| y.node.name.cmp(&x.node.name)))
+            .map(|(free, entry)| (entry.node.name.clone(), free, needed))
+    }
+
+    /// The largest NVLink island of free devices on a node, for explaining a poor choice.
+    pub fn free_island(&self, node: &str, resource: &str) -> u32 {
+        let entry = self.book.node(node);
+        let pool = entry.and_then(|entry| entry.pools.iter().find(|pool| pool.resource.as_str() == resource));
+        pool.and_then(|pool| pool.graph.islands(pool.free_ids).first().map(|island| u32::try_from(bits(*island).count()).unwrap_or(0)))
+            .unwrap_or(0)
+    }
+}
+
+fn remedy(reason: &Reason) -> String {
+    match reason {
+        Reason::UnknownNode => "the watch will show the node shortly".into(),
+        Reason::NoSuchDevices => "add nodes with this accelerator, or ask for one that the cluster has".into(),
+        Reason::InsufficientDevices => "running pods must end first, or more nodes be added".into(),
+        Reason::UnhealthyDevices => "repair the unhealthy devices (see the node's AcceleratorNode)".into(),
+        Reason::InsufficientShare => "a smaller share, or shares elsewhere must end first".into(),
+        Reason::InsufficientDeviceMemory => "less gangplank.dev/gpu-memory-mib, or nodes whose device memory is known and free".into(),
+        Reason::NodeHoldsShares | Reason::NodeHoldsWholeDevices => {
+            "install gangplank-agent on these nodes: it keeps shares and whole devices apart".into()
+        }
+        Reason::InvalidRequest => "change the request".into(),
+        Reason::QuotaExceeded(name) => format!("raise ResourceQuota {name}"),
+    }
+}
+
+/// A request for people: `4 of nvidia.com/gpu`.
+pub(super) fn summary(request: &DeviceRequest) -> String {
+    let mut parts: Vec<String> = request.resources().into_iter().map(|name| format!("{} of {name}", request.whole_of(name))).collect();
+    let mut shares: BTreeMap<u32, u32> = BTreeMap::new();
+    for share in request.containers.iter().filter_map(|container| container.share) {
+        *shares.entry(share.milli).or_default() += 1;
+    }
+    parts.extend(shares.into_iter().map(|(milli, count)| format!("{count} x {milli} gpu-milli")));
+    if parts.is_empty() { "nothing that can be read".into() } else { parts.join(" and ") }
+}

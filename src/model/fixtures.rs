@@ -1,0 +1,120 @@
+//! Small pods and nodes for tests, by chaining.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{
+    Constraints, ContainerRequest, ContainerRole, Device, DeviceId, DeviceRequest, Health, Link, LinkKind, Node, NodeName, NodeReport, Pod,
+    PodKey, PodPhase, PodUid, Pool, ResourceName, ShareRequest,
+};
+
+/// `nvidia.com/gpu`.
+pub(crate) fn gpu() -> ResourceName {
+    ResourceName::from("nvidia.com/gpu")
+}
+
+/// A pending pod `ns/NAME` with UID `uid-NAME` that asks for nothing.
+pub(crate) fn pod(name: &str) -> Pod {
+    Pod {
+        uid: PodUid::new(format!("uid-{name}")),
+        key: PodKey::new("ns", name),
+        node: None,
+        nominated: None,
+        phase: PodPhase::Pending,
+        deleting: false,
+        unschedulable: false,
+        gated: false,
+        scheduler: Arc::from("gangplank"),
+        priority: 0,
+        never_preempts: false,
+        profile: None,
+        request: DeviceRequest::default(),
+        cpu_milli: 0,
+        memory_bytes: 0,
+        constraints: Constraints::default(),
+        has_preferences: false,
+        recorded: None,
+    }
+}
+
+impl Pod {
+    /// One more main container that asks for so many whole GPUs.
+    pub fn gpus(self, count: u32) -> Self {
+        self.container(ContainerRole::Main, vec![(gpu(), count)], None)
+    }
+
+    /// One more main container that asks for a share.
+    pub fn share(self, milli: u32, memory_mib: Option<u64>) -> Self {
+        self.container(ContainerRole::Main, Vec::new(), Some(ShareRequest { milli, memory_mib }))
+    }
+
+    /// One more container.
+    pub fn container(mut self, role: ContainerRole, whole: Vec<(ResourceName, u32)>, share: Option<ShareRequest>) -> Self {
+        let index = u32::try_from(self.request.containers.len()).unwrap_or(0);
+        let container = Arc::from(format!("c{index}"));
+        self.request.containers.push(ContainerRequest { container, index, role, whole, share });
+        self
+    }
+
+    /// Bound and running there, without a record of ours.
+    pub fn on(mut self, node: &str) -> Self {
+        self.node = Some(NodeName::from(node));
+        self.phase = PodPhase::Running;
+        self
+    }
+
+    /// With this priority.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// A ready node with so many GPUs of 80 GiB, all linked alike, and no agent.
+pub(crate) fn node(name: &str, gpus: u32) -> Node {
+    let all = (0..gpus).flat_map(|a| (a + 1..gpus).map(move |b| Link { a, b, kind: LinkKind::NvLink(18) }));
+    Node {
+        name: NodeName::from(name),
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
+        unschedulable: false,
+        ready: true,
+        cpu_milli: 128_000,
+        memory_bytes: 1 << 40,
+        pods: 110,
+        pools: vec![Pool {
+            resource: gpu(),
+            allocatable: gpus,
+            product: None,
+            devices: (0..gpus)
+                .map(|index| Device {
+                    id: DeviceId::new(index.to_string()),
+                    index,
+                    memory_mib: Some(81_920),
+                    numa_node: None,
+                    health: Health::Healthy,
+                })
+                .collect(),
+            links: all.collect(),
+            sharable: true,
+        }],
+        report: None,
+    }
+}
+
+impl Node {
+    /// Our agent serves its devices.
+    pub fn served(mut self) -> Self {
+        self.report = Some(NodeReport { serves_devices: true, actual: BTreeMap::new() });
+        self
+    }
+
+    /// These places of the first pool are unhealthy, and kubelet counts them out.
+    pub fn unhealthy(mut self, places: &[usize]) -> Self {
+        for &place in places {
+            self.pools[0].devices[place].health = Health::Unhealthy;
+        }
+        self.pools[0].allocatable -= u32::try_from(places.len()).unwrap_or(0);
+        self
+    }
+}
