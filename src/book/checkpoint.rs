@@ -56,6 +56,7 @@ impl Book {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a mark is spent by closing it")]
     fn close(&mut self, mark: Checkpoint) -> Vec<Undo> {
         let Checkpoint { undo_len, depth } = mark;
         assert_eq!(depth, self.checkpoints, "checkpoints close in the reverse order of their opening");

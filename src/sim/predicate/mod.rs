@@ -134,6 +134,7 @@ pub(in crate::sim) mod fixture {
             nominated: None,
             phase: PodPhase::Pending,
             deleting: false,
+            unschedulable: false,
             gated: false,
             scheduler: "gangplank".into(),
             priority: 0,

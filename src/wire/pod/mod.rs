@@ -75,6 +75,19 @@ pub struct PodStatus {
     pub phase: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nominated_node_name: Option<String>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<PodCondition>,
+}
+
+/// `status.conditions[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodCondition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// `spec.schedulingGates[]`.
@@ -213,6 +226,12 @@ pub struct SpreadConstraint {
     pub when_unsatisfiable: String,
 }
 
+impl PodCondition {
+    fn is_unschedulable(&self) -> bool {
+        self.kind == "PodScheduled" && self.status == "False" && self.reason.as_deref() == Some("Unschedulable")
+    }
+}
+
 impl PodObject {
     /// What the engine needs to know of it.
     ///
@@ -234,6 +253,7 @@ impl PodObject {
             nominated: non_empty(self.status.nominated_node_name.as_ref()).map(Into::into),
             phase: self.phase(),
             deleting: self.metadata.deletion_timestamp.is_some(),
+            unschedulable: self.status.conditions.iter().any(PodCondition::is_unschedulable),
             gated: !spec.scheduling_gates.is_empty(),
             scheduler: non_empty(spec.scheduler_name.as_ref()).unwrap_or("default-scheduler").into(),
             priority: spec.priority.unwrap_or(0),
