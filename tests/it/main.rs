@@ -1,4 +1,6 @@
 //! Tests that need the whole crate: a real control plane, real sockets, the files that people install.
 #![cfg(feature = "io")]
 
+mod control_plane;
 mod deploy;
+mod support;

@@ -1,0 +1,12 @@
+//! What the integration tests share.
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "helpers wait for the tests that use them")]
+
+mod control_plane;
+mod nodes;
+mod objects;
+mod second_scheduler;
+
+pub use control_plane::{ControlPlane, Options};
+pub use nodes::{NodeTemplate, create_kwok_nodes};
+pub use objects::{apply_yaml, create_namespace, wait_until};
+pub use second_scheduler::SecondScheduler;
