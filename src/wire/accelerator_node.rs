@@ -4,11 +4,12 @@
 //! nothing that a controller would reconcile. The bounds in the schema are checked by the API server; readers cut
 //! what is beyond them all the same. `deploy/crd/acceleratornodes.yaml` is made from the types below.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::{CustomResource, CustomResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::model::LinkKind;
 
@@ -19,12 +20,15 @@ use crate::model::LinkKind;
     version = "v1alpha1",
     kind = "AcceleratorNode",
     plural = "acceleratornodes",
+    shortname = "accnode",
     derive = "PartialEq",
     derive = "Default",
     category = "gangplank",
     doc = "The accelerators of one Node as its gangplank-agent sees them. Named as the Node.",
+    printcolumn = r#"{"name":"Product","type":"string","jsonPath":".spec.devices[0].product","description":"Product of the node's first device"}"#,
     printcolumn = r#"{"name":"Served","type":"boolean","jsonPath":".spec.servedByAgent","description":"Whether the agent serves the devices to kubelet"}"#,
     printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".spec.driverVersion"}"#,
+    printcolumn = r#"{"name":"CUDA","type":"string","jsonPath":".spec.cudaVersion","priority":1}"#,
     printcolumn = r#"{"name":"Fabric","type":"string","jsonPath":".spec.fabric.clusterUUID","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -45,17 +49,22 @@ pub struct AcceleratorNodeSpec {
     /// The NVLink fabric across nodes that the devices are part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fabric: Option<Fabric>,
-    /// The devices.
+    /// Every device of the node, healthy or not.
     #[serde(default)]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"], "x-kubernetes-validations" = [
+            {"rule": "self.all(d, self.exists_one(e, e.index == d.index))", "message": "two devices bear the same index"}
+        ])
+    )]
     pub devices: Vec<DeviceReport>,
     /// Links between pairs of them, each pair once. A missing pair is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2016))]
+    #[schemars(length(max = 2016), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["a", "b"]))]
     pub links: Vec<LinkReport>,
     /// What the containers on the node really got, from kubelet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["podUID", "container"]))]
     pub allocations: Vec<Allocation>,
 }
 
@@ -66,9 +75,9 @@ pub struct Fabric {
     #[serde(rename = "clusterUUID")]
     #[schemars(length(min = 1, max = 64))]
     pub cluster_uuid: String,
-    /// The partition in it whose devices reach each other.
+    /// The partition in it: nodes that have both alike reach each other over NVLink.
     #[serde(rename = "cliqueID")]
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 64))]
     pub clique_id: String,
 }
 
@@ -79,11 +88,11 @@ pub struct DeviceReport {
     /// Unique on the node: the UUID where the vendor gives one.
     #[schemars(length(min = 1, max = 128))]
     pub id: String,
-    /// The vendor's index, as in `nvidia-smi -L`.
-    #[schemars(range(min = 0, max = 255))]
+    /// The vendor's index, as in `nvidia-smi -L`; unique on the node, and what links refer to.
+    #[schemars(range(min = 0, max = 63))]
     pub index: u32,
     /// The extended resource that it counts for.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(length(min = 3, max = 317), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
     pub resource: String,
     /// The product, as the driver names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,15 +134,19 @@ pub enum HealthReport {
     Unhealthy,
 }
 
-/// A link between two devices.
+/// A link between two devices, by their indices: 2,016 links of named ends would be 200 kB.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.a < self.b", "message": "a link is written once, lower index first"},
+    {"rule": "self.type == 'NV' || !has(self.count)", "message": "only NV links are counted"}
+]))]
 pub struct LinkReport {
-    /// The id of one end.
-    #[schemars(length(min = 1, max = 128))]
-    pub a: String,
-    /// The id of the other end.
-    #[schemars(length(min = 1, max = 128))]
-    pub b: String,
+    /// The index of one end.
+    #[schemars(range(min = 0, max = 63))]
+    pub a: u32,
+    /// The index of the other end, the higher one.
+    #[schemars(range(min = 0, max = 63))]
+    pub b: u32,
     /// What runs between them, in the legend of `nvidia-smi topo -m`.
     #[serde(rename = "type")]
     pub kind: LinkType,
@@ -194,13 +207,15 @@ pub struct Allocation {
     pub container: String,
     /// The ids of its devices.
     #[serde(rename = "deviceIDs")]
-    #[schemars(length(max = 64), inner(length(max = 128)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub device_ids: Vec<String>,
 }
 
 /// The definition that a cluster needs, as `deploy/crd/acceleratornodes.yaml` has it.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = AcceleratorNode::crd();
+    let labels = [("app.kubernetes.io/name", "gangplank"), ("app.kubernetes.io/part-of", "gangplank")];
+    definition.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     for version in &mut definition.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|validation| validation.open_api_v3_schema.as_mut()) {
             plain(schema);
@@ -209,23 +224,67 @@ pub fn definition() -> CustomResourceDefinition {
     definition
 }
 
-/// Drops the formats that the API server warns about (`uint32`): ranges say the same.
-fn plain(schema: &mut k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps) {
+/// Drops the formats that the API server warns about (`uint32`: ranges say the same), and `nullable`, which the
+/// derive puts on whatever may be absent: nobody writes nulls, and the API server prunes those that come.
+fn plain(schema: &mut JSONSchemaProps) {
     schema.format.take_if(|format| format.starts_with("uint"));
+    schema.nullable = None;
     for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         plain(property);
     }
-    if let Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray::Schema(item)) =
-        schema.items.as_mut()
-    {
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = schema.items.as_mut() {
         plain(item);
     }
 }
 
-/// The definition as a JSON value, for whoever renders it.
-///
-/// # Errors
-/// Never for a definition of ours; serializing is fallible by type.
-pub fn definition_json() -> Result<Value, serde_json::Error> {
-    serde_json::to_value(definition())
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const HEADER: &str = "\
+# What one node's accelerators really are. The agent on that node writes it by server-side apply; Gangplank reads it and
+# trusts it over labels. Every list and text is bounded: a broken agent must not fill etcd or a reader's memory.
+# Made from src/wire/accelerator_node.rs by `UPDATE=1 cargo test accelerator_node`.
+";
+
+    #[test]
+    fn the_shipped_definition_is_the_one_of_the_types() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crd/acceleratornodes.yaml");
+        let made = whole_numbers(serde_json::to_value(definition()).unwrap());
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, format!("{HEADER}{}", serde_saphyr::to_string(&made).unwrap())).unwrap();
+        }
+        let shipped: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(shipped, made, "run `UPDATE=1 cargo test accelerator_node`");
+    }
+
+    /// Bounds are floats in the Rust type, and whole numbers to people.
+    fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Number(number) => number.as_f64().map_or(0, |number| format!("{number:.0}").parse::<i64>().unwrap()).into(),
+            serde_json::Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+            serde_json::Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, whole_numbers(value))).collect(),
+            value => value,
+        }
+    }
+
+    #[test]
+    fn words_of_a_newer_agent_do_not_fail_the_list() {
+        let json = r#"{"metadata":{"name":"n1"},"spec":{"servedByAgent":true,"newField":{},
+            "devices":[{"id":"GPU-0","index":0,"resource":"nvidia.com/gpu","health":"Degraded"}],
+            "links":[{"a":0,"b":1,"type":"C2C"},{"a":0,"b":2,"type":"NV","count":18}]}}"#;
+        let node: AcceleratorNode = serde_json::from_str(json).unwrap();
+        assert_eq!(node.spec.devices[0].health, HealthReport::Unhealthy);
+        assert_eq!(node.spec.links[0].kind(), None);
+        assert_eq!(node.spec.links[1].kind(), Some(LinkKind::NvLink(18)));
+    }
+
+    #[test]
+    fn no_schema_carries_a_word_that_only_our_parser_has() {
+        let text = serde_json::to_string(&definition()).unwrap();
+        assert!(!text.contains("uint") && !text.contains("UNKNOWN") && !text.contains("Unknown"), "{text}");
+        assert!(text.contains(r#""enum":["NV","PIX","PXB","PHB","NODE","SYS"]"#), "{text}");
+    }
 }

@@ -112,24 +112,24 @@ fn taint(object: &TaintObject) -> Option<Taint> {
     Some(Taint { key: Arc::from(object.key.as_str()), value, effect: taint_effect(&object.effect)? })
 }
 
-/// Puts the agent's devices in the place of the nominal ones. A pool of which the agent says nothing stays as it is,
-/// and so does one with more devices than a mask has bits.
+/// Puts the agent's devices in the place of the nominal ones. A pool of which the agent says nothing stays as it is.
 fn apply_report(pool: &mut Pool, report: &AcceleratorNodeSpec) {
     let mut reported: Vec<&DeviceReport> = report.devices.iter().filter(|device| device.resource == pool.resource.as_str()).collect();
     reported.sort_by(|a, b| (a.index, &a.id).cmp(&(b.index, &b.id)));
-    let mut ids = BTreeSet::new();
-    reported.retain(|device| ids.insert(device.id.as_str()));
+    let (mut ids, mut indices) = (BTreeSet::new(), BTreeSet::new());
+    reported.retain(|device| ids.insert(device.id.as_str()) && indices.insert(device.index));
     reported.truncate(Pool::DEVICES_MAX);
     let Some(first) = reported.first() else { return };
     if let Some(product) = first.product.as_deref() {
         pool.product = Some(Arc::from(product));
     }
-    let places: BTreeMap<&str, u32> = (0..).zip(&reported).map(|(place, device)| (device.id.as_str(), place)).collect();
+    let places: BTreeMap<u32, u32> = (0..).zip(&reported).map(|(place, device)| (device.index, place)).collect();
     let mut links: BTreeMap<(u32, u32), Link> = BTreeMap::new();
     for link in &report.links {
-        let (Some(&a), Some(&b), Some(kind)) = (places.get(link.a.as_str()), places.get(link.b.as_str()), link.kind()) else { continue };
+        let (Some(&a), Some(&b), Some(kind)) = (places.get(&link.a), places.get(&link.b), link.kind()) else { continue };
+        let (a, b) = (a.min(b), a.max(b));
         if a != b {
-            links.entry((a.min(b), a.max(b))).or_insert(Link { a: a.min(b), b: a.max(b), kind });
+            links.entry((a, b)).or_insert(Link { a, b, kind });
         }
     }
     pool.links = links.into_values().collect();
@@ -159,4 +159,96 @@ fn node_report(spec: &AcceleratorNodeSpec) -> NodeReport {
         actual.entry(allocation.pod_uid.as_str().into()).or_default().push((Arc::from(allocation.container.as_str()), ids));
     }
     NodeReport { serves_devices: spec.served_by_agent, actual }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::LinkKind;
+    use crate::policy::Profile;
+
+    fn node(object: Value, report: Option<Value>) -> Node {
+        let report = report.map(|spec| AcceleratorNode::new("n1", serde_json::from_value(spec).unwrap()));
+        serde_json::from_value::<NodeObject>(object).unwrap().to_model(report.as_ref(), &Profile::shipped().classes)
+    }
+
+    fn with_gpus(count: u32) -> Value {
+        json!({"metadata": {"name": "n1", "labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}},
+               "status": {"allocatable": {"nvidia.com/gpu": count.to_string()}}})
+    }
+
+    fn device(index: u32) -> Value {
+        json!({"id": format!("GPU-{index}"), "index": index, "resource": "nvidia.com/gpu", "memoryMiB": 81559, "numaNode": index / 4})
+    }
+
+    #[test]
+    fn a_node_is_read_from_labels_where_no_agent_speaks() {
+        let node = node(with_gpus(8), None);
+        assert_eq!((node.name.as_str(), node.ready, node.unschedulable, node.report), ("n1", true, false, None));
+        let pool = &node.pools[0];
+        assert_eq!(
+            (pool.resource.as_str(), pool.allocatable, pool.devices.len(), pool.links.len(), pool.sharable),
+            ("nvidia.com/gpu", 8, 8, 28, true)
+        );
+        assert_eq!((pool.devices[7].id.as_str(), pool.devices[7].memory_mib), ("7", Some(81559)));
+    }
+
+    #[test]
+    fn an_agent_names_the_devices_their_links_and_their_holders() {
+        let report = json!({"servedByAgent": true,
+            "devices": [device(1), device(0), {"id": "GPU-5", "index": 5, "resource": "nvidia.com/gpu", "health": "Unhealthy", "product": "X"}],
+            "links": [{"a": 1, "b": 5, "type": "PIX"}, {"a": 0, "b": 5, "type": "NV", "count": 4}, {"a": 5, "b": 0, "type": "SYS"}, {"a": 0, "b": 9, "type": "PIX"}],
+            "allocations": [{"podUID": "u", "container": "main", "deviceIDs": ["GPU-0", "GPU-1"]}]});
+        let node = node(with_gpus(2), Some(report));
+        let pool = &node.pools[0];
+        assert_eq!(pool.allocatable, 2);
+        assert_eq!(pool.devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["GPU-0", "GPU-1", "GPU-5"]);
+        assert_eq!((pool.devices[1].numa_node, pool.devices[2].index, pool.devices[2].health.clone()), (Some(0), 5, Health::Unhealthy));
+        let links: Vec<_> = pool.links.iter().map(|link| (link.a, link.b, link.kind)).collect();
+        assert_eq!(
+            links,
+            [(0, 2, LinkKind::NvLink(4)), (1, 2, LinkKind::Pix)],
+            "ends are places in the pool, the first word on a pair counts"
+        );
+        let report = node.report.unwrap();
+        assert!(report.serves_devices);
+        assert_eq!(report.actual["u"][0].1, [DeviceId::from("GPU-0"), DeviceId::from("GPU-1")]);
+    }
+
+    #[test]
+    fn an_agent_cannot_add_capacity() {
+        let devices: Vec<Value> = (0..800).map(device).collect();
+        let claimed = node(with_gpus(8), Some(json!({"devices": devices})));
+        assert_eq!((claimed.pools[0].allocatable, claimed.pools[0].devices.len()), (8, Pool::DEVICES_MAX));
+        let without = json!({"metadata": {"name": "n1"}, "status": {"allocatable": {"cpu": "8"}}});
+        assert!(node(without, Some(json!({"devices": [device(0)]}))).pools.is_empty());
+    }
+
+    #[test]
+    fn devices_reported_twice_are_one() {
+        let mut same_index = device(0);
+        same_index["id"] = "GPU-other".into();
+        let node = node(with_gpus(2), Some(json!({"devices": [device(0), device(0), same_index, device(1)]})));
+        assert_eq!(node.pools[0].devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["GPU-0", "GPU-1"]);
+    }
+
+    #[test]
+    fn an_agent_that_says_nothing_of_links_leaves_them_to_the_catalogue() {
+        let devices: Vec<Value> = (0..8).map(device).collect();
+        let node = node(with_gpus(8), Some(json!({"devices": devices})));
+        assert_eq!(node.pools[0].links.len(), 28);
+    }
+
+    #[test]
+    fn amounts_that_cannot_be_read_are_nothing() {
+        let object = json!({"metadata": {"name": "n1"}, "spec": {"unschedulable": true, "taints": [
+                {"key": "a", "value": "b", "effect": "NoSchedule"}, {"key": "c", "effect": "NoLunch"}]},
+            "status": {"allocatable": {"cpu": "1e999", "memory": "-1", "pods": "110", "nvidia.com/gpu": "9E99", "ephemeral-storage": "1Gi"},
+                       "conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": "Unknown"}]}});
+        let node = node(object, None);
+        assert_eq!((node.cpu_milli, node.memory_bytes, node.pods, node.pools[0].allocatable), (0, 0, 110, 0));
+        assert_eq!((node.ready, node.unschedulable, node.taints.len()), (false, true, 1));
+    }
 }
