@@ -188,3 +188,104 @@ const CUBE_MESH_PASCAL: &[(u32, u32, u8)] = &[
     (5, 7, 1),
     (6, 7, 1),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn kinds(resource: &str, product: &str, count: usize) -> BTreeSet<LinkKind> {
+        links(resource, Some(product), count).iter().map(|link| link.kind).collect()
+    }
+
+    #[test]
+    fn boxes_with_a_switch_link_every_pair_alike() {
+        for (product, count, nvlinks) in [
+            ("NVIDIA-H100-80GB-HBM3", 8, 18),
+            ("NVIDIA H100 80GB HBM3", 8, 18),
+            ("NVIDIA-H200", 8, 18),
+            ("nvidia-h200-141gb", 8, 18),
+            ("NVIDIA-B200", 8, 18),
+            ("NVIDIA-A100-SXM4-80GB", 8, 12),
+            ("nvidia-tesla-a100", 16, 12),
+            ("NVIDIA-GB200", 4, 18),
+            ("Tesla-V100-SXM3-32GB", 16, 6),
+            ("NVIDIA-H800", 8, 8),
+        ] {
+            assert_eq!(links(NVIDIA, Some(product), count).len(), count * (count - 1) / 2, "{product}");
+            assert_eq!(kinds(NVIDIA, product, count), [LinkKind::NvLink(nvlinks)].into(), "{product}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_settles_nothing_has_no_entry() {
+        for (product, count) in [
+            ("NVIDIA-H200-NVL", 8),
+            ("NVIDIA-A100-80GB-PCIe", 8),
+            ("NVIDIA-H100-PCIe", 4),
+            ("NVIDIA-H100-80GB-HBM3-MIG-1g.10gb", 8),
+            ("Tesla-V100-SXM2-32GB", 4),
+            ("Tesla-V100-SXM2-32GB", 7),
+            ("NVIDIA-H100-80GB-HBM3", 9),
+            ("NVIDIA-H100-80GB-HBM3", 1),
+            ("NVIDIA-H100-80GB-HBM3", 0),
+            ("", 8),
+        ] {
+            assert!(links(NVIDIA, Some(product), count).is_empty(), "{product} x {count}");
+        }
+        assert!(links(NVIDIA, None, 8).is_empty());
+        assert!(links("example.com/gpu", Some("NVIDIA-H200"), 8).is_empty());
+        assert!(links("aws.amazon.com/neuron", Some("trn2.48xlarge"), 16).is_empty());
+    }
+
+    #[test]
+    fn a_cube_mesh_has_six_links_a_gpu_and_its_published_pairs() {
+        let volta = links(NVIDIA, Some("Tesla-V100-SXM2-32GB"), 8);
+        assert_eq!(volta.len(), 28);
+        let width = |kind| if let LinkKind::NvLink(width) = kind { u32::from(width) } else { 0 };
+        for gpu in 0..8 {
+            let total: u32 = volta.iter().filter(|link| link.a == gpu || link.b == gpu).map(|link| width(link.kind)).sum();
+            assert_eq!(total, 6, "GPU {gpu}");
+        }
+        let kind = |a, b| volta.iter().find(|link| (link.a, link.b) == (a, b)).unwrap().kind;
+        assert_eq!((kind(0, 3), kind(0, 1), kind(0, 5)), (LinkKind::NvLink(2), LinkKind::NvLink(1), LinkKind::Sys));
+        let pascal = links(NVIDIA, Some("Tesla-P100-SXM2-16GB"), 8);
+        assert!(
+            (0..8)
+                .all(|gpu| pascal.iter().filter(|link| (link.a == gpu || link.b == gpu) && link.kind == LinkKind::NvLink(1)).count() == 4)
+        );
+    }
+
+    #[test]
+    fn the_cube_mesh_is_the_published_one() {
+        // Pairs of `dgx-v` in socal-ucr/MAPA (BSD-3), counted from 1 there.
+        let single = [(1, 2), (1, 3), (2, 4), (3, 7), (4, 8), (5, 6), (5, 7), (6, 8)];
+        let double = [(1, 4), (1, 5), (2, 3), (2, 6), (3, 4), (5, 8), (6, 7), (7, 8)];
+        let published = single.map(|(a, b)| (a - 1, b - 1, 1)).into_iter().chain(double.map(|(a, b)| (a - 1, b - 1, 2)));
+        let (ours, published): (BTreeSet<_>, BTreeSet<_>) = (CUBE_MESH_VOLTA.iter().copied().collect(), published.collect());
+        assert_eq!(ours, published);
+    }
+
+    #[test]
+    fn pcie_boxes_are_two_halves_and_tpu_hosts_a_square() {
+        let kind = |links: &[Link], a, b| links.iter().find(|link| (link.a, link.b) == (a, b)).map(|link| link.kind);
+        let cards = links(NVIDIA, Some("NVIDIA-L40S"), 8);
+        assert_eq!(
+            (kind(&cards, 0, 3), kind(&cards, 3, 4), kind(&cards, 4, 7)),
+            (Some(LinkKind::Node), Some(LinkKind::Sys), Some(LinkKind::Node))
+        );
+        let chips = links("google.com/tpu", Some("tpu-v5p-slice"), 4);
+        assert_eq!(chips.iter().map(|link| (link.a, link.b)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 3), (2, 3)]);
+    }
+
+    #[test]
+    fn every_entry_names_pairs_within_its_size() {
+        for entry in BOXES {
+            for count in entry.count_min..=entry.count_max {
+                let links = entry.shape.links(count);
+                assert!(links.iter().all(|link| link.a < link.b && link.b < count));
+            }
+        }
+    }
+}

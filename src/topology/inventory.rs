@@ -99,3 +99,112 @@ fn mib(value: &str, unit: MemoryUnit) -> Option<u64> {
 
 /// 16 TiB: what claims more is a mistake.
 const MEMORY_MIB_MAX: u64 = 1 << 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Profile;
+
+    fn one(labels: &[(&str, &str)], resource: &str, count: u64) -> Pool {
+        let labels = labels.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect();
+        let mut pools = pools(&labels, &[(Arc::from(resource), count)].into(), &Profile::shipped().classes);
+        assert_eq!(pools.len(), 1, "{resource}");
+        pools.remove(0)
+    }
+
+    /// Product, memory of a device in MiB, how many devices, how many links, sharable.
+    fn check(labels: &[(&str, &str)], resource: &str, count: u64, expected: (Option<&str>, Option<u64>, usize, usize, bool)) {
+        let pool = one(labels, resource, count);
+        let memory_mib = pool.devices.first().and_then(|device| device.memory_mib);
+        let seen = (pool.product.as_deref(), memory_mib, pool.devices.len(), pool.links.len(), pool.sharable);
+        assert_eq!(seen, expected, "{labels:?} {resource}");
+        assert_eq!(u64::from(pool.allocatable), count);
+    }
+
+    #[test]
+    fn every_vendors_labels_are_read() {
+        let h100 = ("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3");
+        let memory = ("nvidia.com/gpu.memory", "81559");
+        check(
+            &[h100, memory, ("nvidia.com/gpu.replicas", "1")],
+            "nvidia.com/gpu",
+            8,
+            (Some("NVIDIA-H100-80GB-HBM3"), Some(81559), 8, 28, true),
+        );
+        check(&[("cloud.google.com/gke-accelerator", "nvidia-l4")], "nvidia.com/gpu", 2, (Some("nvidia-l4"), None, 2, 0, true));
+        check(
+            &[("cloud.google.com/gke-accelerator", "nvidia-h200-141gb")],
+            "nvidia.com/gpu",
+            8,
+            (Some("nvidia-h200-141gb"), None, 8, 28, true),
+        );
+        let mi300x = ("amd.com/gpu.product-name", "AMD_Instinct_MI300X_OAM");
+        check(&[mi300x, ("amd.com/gpu.vram", "192G")], "amd.com/gpu", 8, (Some("AMD_Instinct_MI300X_OAM"), Some(196_608), 8, 28, false));
+        check(&[], "habana.ai/gaudi", 8, (None, None, 8, 28, false));
+        check(
+            &[("node.kubernetes.io/instance-type", "trn2.48xlarge")],
+            "aws.amazon.com/neuron",
+            16,
+            (Some("trn2.48xlarge"), None, 16, 0, false),
+        );
+        check(
+            &[("cloud.google.com/gke-tpu-accelerator", "tpu-v5p-slice")],
+            "google.com/tpu",
+            4,
+            (Some("tpu-v5p-slice"), None, 4, 4, false),
+        );
+        check(&[], "cloud-tpus.google.com/v3", 8, (None, None, 8, 0, false));
+        check(&[], "nvidia.com/gpu", 0, (None, None, 0, 0, true));
+    }
+
+    #[test]
+    fn units_that_a_vendors_plugin_shares_are_never_shared_again() {
+        let product = ("nvidia.com/gpu.product", "NVIDIA-A100-SXM4-80GB");
+        let memory = ("nvidia.com/gpu.memory", "81920");
+        let shared = |count| (Some("NVIDIA-A100-SXM4-80GB"), None, count, 0, false);
+        check(&[product, memory, ("nvidia.com/gpu.replicas", "4")], "nvidia.com/gpu", 32, shared(32));
+        check(&[product, memory, ("nvidia.com/gpu.sharing-strategy", "mps")], "nvidia.com/gpu", 8, shared(8));
+        check(&[product, ("cloud.google.com/gke-max-shared-clients-per-gpu", "2")], "nvidia.com/gpu", 16, shared(16));
+        let renamed = ("nvidia.com/gpu.product", "NVIDIA-A100-SXM4-80GB-SHARED");
+        check(&[renamed, memory], "nvidia.com/gpu", 8, (Some("NVIDIA-A100-SXM4-80GB-SHARED"), None, 8, 0, false));
+        for unshared in [("nvidia.com/gpu.replicas", "0"), ("nvidia.com/gpu.sharing-strategy", "none")] {
+            check(&[product, memory, unshared], "nvidia.com/gpu", 8, (Some("NVIDIA-A100-SXM4-80GB"), Some(81920), 8, 28, true));
+        }
+    }
+
+    #[test]
+    fn partitions_have_memory_of_their_own_and_no_links() {
+        let single = ("nvidia.com/gpu.product", "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb");
+        let own = Some(9728);
+        check(&[single, ("nvidia.com/gpu.memory", "9728")], "nvidia.com/gpu", 56, (Some(single.1), own, 56, 0, false));
+        let mixed = [
+            ("nvidia.com/gpu.product", "NVIDIA-A100-SXM4-80GB"),
+            ("nvidia.com/gpu.memory", "81920"),
+            ("nvidia.com/mig-1g.10gb.product", "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"),
+            ("nvidia.com/mig-1g.10gb.memory", "9728"),
+        ];
+        check(&mixed, "nvidia.com/mig-1g.10gb", 7, (Some("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"), own, 7, 0, false));
+        let gke = [("cloud.google.com/gke-accelerator", "nvidia-tesla-a100"), ("cloud.google.com/gke-gpu-partition-size", "1g.5gb")];
+        check(&gke, "nvidia.com/gpu", 7, (Some("nvidia-tesla-a100"), None, 7, 0, false));
+    }
+
+    #[test]
+    fn a_label_never_adds_devices_and_nonsense_in_one_is_unknown() {
+        let count = ("nvidia.com/gpu.count", "800");
+        check(&[count], "nvidia.com/gpu", 8, (None, None, 8, 0, true));
+        check(&[], "nvidia.com/gpu", 800, (None, None, Pool::DEVICES_MAX, 0, true));
+        for memory in ["", "-1", "0", "lots", "99999999999999999999", "1e999", "18446744073709551615"] {
+            check(&[("nvidia.com/gpu.memory", memory)], "nvidia.com/gpu", 1, (None, None, 1, 0, true));
+            check(&[("amd.com/gpu.vram", memory)], "amd.com/gpu", 1, (None, None, 1, 0, false));
+        }
+        check(&[("nvidia.com/gpu.memory", "80Gi")], "nvidia.com/gpu", 1, (None, Some(81920), 1, 0, true));
+        check(&[("nvidia.com/gpu.product", "")], "nvidia.com/gpu", 1, (None, None, 1, 0, true));
+    }
+
+    #[test]
+    fn pools_are_ordered_and_only_managed_resources_have_one() {
+        let counts = ["nvidia.com/gpu", "cpu", "amd.com/gpu", "example.com/gpu", "vpc.amazonaws.com/efa"].map(|name| (Arc::from(name), 2));
+        let pools = pools(&BTreeMap::new(), &counts.into(), &Profile::shipped().classes);
+        assert_eq!(pools.iter().map(|pool| pool.resource.as_str()).collect::<Vec<_>>(), ["amd.com/gpu", "nvidia.com/gpu"]);
+    }
+}
