@@ -222,3 +222,119 @@ impl<'de> Deserialize<'de> for Record {
         deserializer.deserialize_map(RecordVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::NodeName;
+
+    fn share() -> impl Strategy<Value = Amount> {
+        let part = (1..=1000_u32, proptest::option::of(0..=MEMORY_MIB_MAX));
+        prop_oneof![Just(Amount::Whole), part.prop_map(|(milli, memory_mib)| Amount::Share { milli, memory_mib })]
+    }
+
+    fn container() -> impl Strategy<Value = Vec<DeviceShare>> {
+        let known = btree_map(("[a-z.]{1,20}/[a-z]{1,9}|\\PC{1,30}", "GPU-[0-9a-f-]{1,36}|[0-9]{1,2}|\\PC{1,20}"), share(), 1..9);
+        let unknown = vec("[a-z.]{1,20}/[a-z]{1,9}", 0..3);
+        (known, unknown).prop_map(|(known, unknown)| {
+            let named = known.into_iter().map(|((resource, id), amount)| DeviceShare {
+                resource: ResourceName::from(resource.as_str()),
+                device: Some(DeviceId::from(id.as_str())),
+                amount,
+            });
+            let unnamed = unknown.into_iter().map(|resource| DeviceShare {
+                resource: ResourceName::from(resource.as_str()),
+                device: None,
+                amount: Amount::Whole,
+            });
+            named.chain(unnamed).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_as_the_grant(containers in btree_map("[a-z]([-a-z0-9]{0,30}[a-z0-9])?", container(), 0..5), reverse in any::<bool>()) {
+            let mut containers: Vec<ContainerGrant> =
+                containers.into_iter().map(|(name, devices)| ContainerGrant { container: Arc::from(name), devices }).collect();
+            if reverse {
+                containers.reverse();
+            }
+            let grant = Grant { node: NodeName::from("n"), containers };
+            prop_assert_eq!(parse_devices(&render_devices(&grant)).unwrap(), grant.containers);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,80}|(\\{|\\}|\\[|\\]|\"|:|,|id|milli|resource|[0-9]){0,40}") {
+            let _ = parse_devices(&text);
+        }
+    }
+
+    #[test]
+    fn the_record_looks_as_documented() {
+        let share =
+            |device: Option<&str>, amount| DeviceShare { resource: "nvidia.com/gpu".into(), device: device.map(DeviceId::from), amount };
+        let part = Amount::Share { milli: 500, memory_mib: Some(4096) };
+        let containers = vec![
+            ContainerGrant { container: "main".into(), devices: vec![share(Some("GPU-6c1b"), Amount::Whole), share(Some("3"), part)] },
+            ContainerGrant { container: "aside".into(), devices: vec![share(None, Amount::Whole)] },
+        ];
+        assert_eq!(
+            render_devices(&Grant { node: "n".into(), containers }),
+            concat!(
+                r#"{"main":[{"id":"GPU-6c1b","resource":"nvidia.com/gpu"},{"id":"3","resource":"nvidia.com/gpu","milli":500,"memory_mib":4096}],"#,
+                r#""aside":[{"resource":"nvidia.com/gpu"}]}"#
+            )
+        );
+        assert_eq!(render_devices(&Grant { node: "n".into(), containers: vec![] }), "{}");
+    }
+
+    #[test]
+    fn a_record_out_of_shape_or_bounds_is_refused() {
+        let entry = r#"{"id":"0","resource":"r/r"}"#;
+        let many = vec![r#"{"resource":"r/r"}"#; CONTAINER_DEVICES_MAX + 1].join(",");
+        for text in [
+            String::new(),
+            "null".into(),
+            "[]".into(),
+            "{".into(),
+            r#"{"c":null}"#.into(),
+            r#"{"c":[]}"#.into(),
+            r#"{"c":[{}]}"#.into(),
+            r#"{"c":[{"id":"0"}]}"#.into(),
+            r#"{"c":[{"id":"","resource":"r/r"}]}"#.into(),
+            r#"{"c":[{"id":7,"resource":"r/r"}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":""}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","milli":0}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","milli":1001}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","milli":-1}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","milli":0.5}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","memory_mib":1}]}"#.into(),
+            r#"{"c":[{"id":"0","resource":"r/r","milli":1,"memory_mib":99999999999}]}"#.into(),
+            format!(r#"{{"c":[{entry},{entry}]}}"#),
+            format!(r#"{{"c":[{entry}],"c":[{entry}]}}"#),
+            format!(r#"{{"":[{entry}]}}"#),
+            format!(r#"{{"{}":[{entry}]}}"#, "c".repeat(64)),
+            format!(r#"{{"c":[{{"id":"{}","resource":"r/r"}}]}}"#, "i".repeat(129)),
+            format!(r#"{{"c":[{many}]}}"#),
+            format!("{{{}}}", (0..=CONTAINERS_MAX).map(|i| format!(r#""c{i}":[{entry}]"#)).collect::<Vec<_>>().join(",")),
+            format!("{{}}{}", " ".repeat(DEVICES_BYTES_MAX)),
+            "[".repeat(60_000),
+        ] {
+            assert!(parse_devices(&text).is_err(), "{}", &text[..text.len().min(200)]);
+        }
+        assert_eq!(parse_devices(r#"{"c":[{"id":"0","resource":"r/r","new":[{}]}]}"#).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn env_keys_tell_the_two_lists_of_containers_apart_and_are_legal() {
+        assert_eq!(env_key(ContainerRole::Main, 0, "NVIDIA_VISIBLE_DEVICES"), "gangplank.dev/env-0-NVIDIA_VISIBLE_DEVICES");
+        assert_eq!(env_key(ContainerRole::Init, 2, "A"), "gangplank.dev/env-init-2-A");
+        assert_eq!(env_key(ContainerRole::Sidecar, 2, "A"), "gangplank.dev/env-init-2-A");
+        // The part after the slash is at most 63 characters.
+        let longest = env_key(ContainerRole::Sidecar, 99, "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT");
+        assert!(longest.len() - "gangplank.dev/".len() <= 63, "{longest}");
+    }
+}

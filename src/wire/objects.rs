@@ -106,3 +106,43 @@ fn names(metadata: &ObjectMeta) -> (Arc<str>, Arc<str>) {
     let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
     (text(&metadata.namespace), text(&metadata.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::Profile;
+
+    #[test]
+    fn a_quota_counts_its_lines_on_managed_requests_alone() {
+        let object = json!({"metadata": {"namespace": "ml", "name": "team"}, "spec": {"hard": {
+            "requests.nvidia.com/gpu": "20", "limits.nvidia.com/gpu": "5", "requests.cpu": "100", "pods": "50",
+            "requests.google.com/tpu": "1e999", "requests.amd.com/gpu": "2500m"}}});
+        let quota = serde_json::from_value::<QuotaObject>(object).unwrap().to_model(&Profile::shipped().classes);
+        let lines: Vec<_> = quota.hard.iter().map(|(resource, hard)| (resource.as_str(), *hard)).collect();
+        assert_eq!(lines, [("amd.com/gpu", 2), ("google.com/tpu", 0), ("nvidia.com/gpu", 20)]);
+        assert_eq!((&*quota.namespace, &*quota.name), ("ml", "team"));
+    }
+
+    #[test]
+    fn a_budget_that_nobody_has_counted_yet_allows_nothing() {
+        let allowed = |status| {
+            let object = json!({"metadata": {"namespace": "ml", "name": "b"}, "status": status});
+            serde_json::from_value::<BudgetObject>(object).unwrap().to_model().disruptions_allowed
+        };
+        assert_eq!(allowed(json!(null)), 0);
+        assert_eq!(allowed(json!({"disruptionsAllowed": 3})), 3);
+        assert_eq!(allowed(json!({"disruptionsAllowed": -1})), 0);
+    }
+
+    #[test]
+    fn a_priority_class_says_what_its_name_is_worth() {
+        let object = json!({"metadata": {"name": "high"}, "value": 1000, "globalDefault": true, "preemptionPolicy": "Never"});
+        let class = serde_json::from_value::<PriorityClassObject>(object).unwrap().to_model();
+        assert_eq!((&*class.name, class.value, class.global_default, class.never_preempts), ("high", 1000, true, true));
+        let object = json!({"metadata": {"name": "plain"}, "value": -1, "preemptionPolicy": "PreemptLowerPriority"});
+        let class = serde_json::from_value::<PriorityClassObject>(object).unwrap().to_model();
+        assert_eq!((class.value, class.global_default, class.never_preempts), (-1, false, false));
+    }
+}

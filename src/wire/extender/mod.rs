@@ -15,6 +15,8 @@ mod filter;
 mod json;
 mod names;
 mod preempt;
+#[cfg(test)]
+mod tests;
 
 pub use bind::{BindRequest, parse_bind, render_bind};
 pub use filter::{FilterRequest, parse_filter, parse_prioritize, render_filter, render_filter_error, render_prioritize};

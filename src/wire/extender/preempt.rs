@@ -152,7 +152,7 @@ pub fn parse_preempt<'a>(body: &'a [u8], classes: &Classes) -> Result<PreemptReq
     Ok(request)
 }
 
-fn collect<'a, P: Victim>(by_node: ByNode<'a, P>) -> Vec<(Name<'a>, Victims)> {
+fn collect<P: Victim>(by_node: ByNode<'_, P>) -> Vec<(Name<'_>, Victims)> {
     let victims = |object: VictimsObject<P>| Victims {
         pods: object.pods.unwrap_or_default().into_iter().map(|pod| PodUid::new(pod.into_uid())).collect(),
         pdb_violations: object.pdb_violations,

@@ -3,6 +3,8 @@
 
 pub(super) mod constraints;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
