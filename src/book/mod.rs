@@ -28,7 +28,7 @@ pub use checkpoint::Checkpoint;
 pub use fold::{DeviceUse, PoolLedger};
 pub use holder::{Holder, HolderState, Take, takes};
 pub use invariants::Violation;
-pub use place::{Placement, Shape};
+pub use place::{Placement, Shape, ShapeKey};
 
 use crate::model::{Node, NodeName, PodUid, ResourceName};
 use crate::topology::LinkTables;
@@ -47,6 +47,9 @@ pub struct Book {
     /// Thousandths of devices held, by namespace and resource.
     held_milli: BTreeMap<Arc<str>, BTreeMap<ResourceName, u64>>,
     tables: LinkTables,
+    /// Versions of entries, by slot, and the last one given out; 0 is no entry.
+    versions: Vec<u64>,
+    version: u64,
     undo: Vec<Undo>,
     checkpoints: u32,
 }
@@ -124,6 +127,21 @@ impl Book {
         entries.into_iter()
     }
 
+    /// Where a node's facts are kept while it is known; below [`Book::slots`].
+    pub fn slot(&self, name: &str) -> Option<usize> {
+        self.slot_of.get(name).map(|slot| *slot as usize)
+    }
+
+    /// The version of what is in a slot: a new one whenever anything about the node changes.
+    pub fn version(&self, slot: usize) -> u64 {
+        self.versions[slot]
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
     /// How many nodes.
     pub fn node_count(&self) -> usize {
         self.slot_of.len()
@@ -141,7 +159,7 @@ impl Book {
             (slot, Some(node)) => {
                 let slot = slot.unwrap_or_else(|| self.slot_for(name));
                 let entry = self.fold(node);
-                self.entries[slot as usize] = Some(entry);
+                self.put(slot, entry);
             }
             (Some(slot), None) => {
                 self.slot_of.swap_remove(name);
@@ -194,6 +212,7 @@ impl Book {
     fn slot_for(&mut self, name: &NodeName) -> u32 {
         let slot = self.slots_free.pop().unwrap_or_else(|| {
             self.entries.push(None);
+            self.versions.push(0);
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
         self.slot_of.insert(name.clone(), slot);
@@ -203,8 +222,15 @@ impl Book {
     fn refold(&mut self, name: &NodeName) {
         let Some(&slot) = self.slot_of.get(name) else { return };
         if let Some(entry) = self.entries[slot as usize].take() {
-            self.entries[slot as usize] = Some(self.fold(entry.node));
+            let entry = self.fold(entry.node);
+            self.put(slot, entry);
         }
+    }
+
+    fn put(&mut self, slot: u32, entry: NodeEntry) {
+        self.version += 1;
+        self.versions[slot as usize] = self.version;
+        self.entries[slot as usize] = Some(entry);
     }
 
     fn fold(&mut self, node: Arc<Node>) -> NodeEntry {

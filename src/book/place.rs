@@ -16,6 +16,9 @@ pub struct Shape<'a> {
     shares: bool,
 }
 
+/// What of a shape decides where it fits: equal keys get equal verdicts.
+pub type ShapeKey = (Vec<(ResourceName, u32)>, Vec<(ContainerRole, ShareRequest)>);
+
 /// How a request would sit on a node: what policies score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -38,6 +41,13 @@ impl<'a> Shape<'a> {
             && request.impossible.is_none()
             && request.containers.iter().filter_map(|container| container.share).all(sane);
         possible.then_some(Self { request, whole, shares })
+    }
+
+    /// What decides where it fits.
+    pub fn key(&self) -> ShapeKey {
+        let whole = self.whole.iter().map(|(name, count)| ((*name).clone(), *count)).collect();
+        let shares = self.request.containers.iter().filter_map(|container| Some((container.role, container.share?))).collect();
+        (whole, shares)
     }
 }
 

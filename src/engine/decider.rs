@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::verdicts::Verdicts;
 use super::{Answer, Input, Output, PodRef, Trace};
 use crate::book::{Book, Holder, HolderState, Shape, Violation, takes};
 use crate::model::{Budget, Grant, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
@@ -13,6 +14,7 @@ use crate::policy::{Profile, Scorer};
 pub struct Engine {
     pub(super) profile: Arc<Profile>,
     pub(super) scorer: Scorer,
+    pub(super) verdicts: Verdicts,
     pub(super) book: Book,
     /// Pods that ask for something managed, by UID.
     pub(super) pods: BTreeMap<PodUid, Record>,
@@ -72,6 +74,7 @@ impl Engine {
     pub fn new(profile: Arc<Profile>) -> Self {
         Self {
             scorer: Scorer::new(&profile),
+            verdicts: Verdicts::default(),
             profile,
             book: Book::default(),
             pods: BTreeMap::new(),

@@ -2,8 +2,8 @@
 
 use super::decider::{reference, shape};
 use super::{Answer, Effect, Engine, FilterAnswer, FilterQuery, Output, Refused, Score, Trace};
-use crate::book::{HolderState, NodeEntry, Placement, Shape};
-use crate::model::{Curable, Pod, PodUid, Reason, Refusal, Time};
+use crate::book::{HolderState, Shape};
+use crate::model::{Curable, Grant, Pod, PodUid, Reason, Refusal, Time};
 use crate::policy::Decide;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,10 @@ use std::time::Duration;
 /// People are told again of an unchanged refusal after this long.
 const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
-/// A node that passes.
-struct Candidate<'a> {
-    place: u32,
-    entry: &'a NodeEntry,
-    placement: Placement,
-    score_micro: u32,
-}
-
 /// How the offered nodes were judged.
-struct Judged<'a> {
-    best: Option<Candidate<'a>>,
+struct Judged {
+    /// Place and score of the best one.
+    best: Option<(u32, u32)>,
     fitting: u32,
     /// Places of the passing ones, if they are wanted.
     passed: Vec<u32>,
@@ -48,22 +41,22 @@ impl Engine {
         }
         let one = self.decides_by_filter(pod);
         let Judged { best, fitting, passed: nodes, refused } = self.judge(&shape, names, one);
-        let Some(best) = best else { return self.refuse_nodes(now, pod, names, refused) };
-        let grant = best.entry.grant(&shape).ok();
+        let chosen = best.and_then(|(place, _)| self.chosen(&shape, names[place as usize]).map(|chosen| (place, chosen)));
+        let Some((place, (grant, lines))) = chosen else { return self.refuse_nodes(now, pod, names, refused) };
+        let node = grant.node.clone();
         let trace = Trace {
             at: now,
             verb: "filter",
             offered: len(names),
             passed: fitting,
             refused: tally(&refused),
-            chosen: Some(best.entry.node.name.clone()),
-            grant: grant.clone().filter(|_| one),
-            lines: self.scorer.lines(&best.placement),
+            chosen: Some(node.clone()),
+            grant: Some(grant.clone()).filter(|_| one),
+            lines,
             refusal: None,
         };
-        let (place, node) = (best.place, best.entry.node.name.clone());
-        if one && grant.is_some() {
-            self.hold(now, pod, node, grant, HolderState::Held { until: now + self.profile.hold });
+        if one {
+            self.hold(now, pod, node, Some(grant), HolderState::Held { until: now + self.profile.hold });
         }
         let record = self.record(now, pod);
         record.refused = None;
@@ -73,14 +66,22 @@ impl Engine {
         Output { trace: Some(trace), ..answer(FilterAnswer { nodes, refused: Refused::None }) }
     }
 
-    pub(super) fn prioritize(&self, query: FilterQuery<'_>) -> Output {
+    pub(super) fn prioritize(&mut self, query: FilterQuery<'_>) -> Output {
         let score_max = self.profile.score_max;
         let shape = shape(query.pod);
+        let mut judge = shape.as_ref().map(|shape| self.verdicts.of(&self.book, &self.scorer, shape));
         let score = |name: &&str| -> Score {
-            let fits = shape.as_ref().and_then(|shape| self.book.node(name)?.fits(shape).ok());
-            fits.map_or(0, |placement| i64::from(self.scorer.score_micro(&placement)) * score_max / 1_000_000)
+            let verdict = judge.as_mut().and_then(|judge| judge.verdict(name));
+            verdict.and_then(Result::ok).map_or(0, |micro| i64::from(micro) * score_max / 1_000_000)
         };
         Output { answer: Answer::Prioritize(query.names.iter().map(score).collect()), ..Output::default() }
+    }
+
+    /// What the pod would get on a node that passed, and what each policy says of it.
+    fn chosen(&self, shape: &Shape<'_>, name: &str) -> Option<(Grant, Vec<String>)> {
+        let entry = self.book.node(name)?;
+        let placement = entry.fits(shape).ok()?;
+        Some((entry.grant(shape).ok()?, self.scorer.lines(&placement)))
     }
 
     /// Where a pod is bound or being bound: kube-scheduler's view is older than ours.
@@ -104,28 +105,25 @@ impl Engine {
 
     /// Judges every offered node; of equal ones the first name wins. The passing ones are listed unless only the
     /// best is wanted.
-    fn judge(&self, shape: &Shape<'_>, names: &[&str], one: bool) -> Judged<'_> {
+    fn judge(&mut self, shape: &Shape<'_>, names: &[&str], one: bool) -> Judged {
         let mut judged = Judged { best: None, fitting: 0, passed: Vec::new(), refused: Vec::new() };
+        let mut judge = self.verdicts.of(&self.book, &self.scorer, shape);
         for (name, place) in names.iter().zip(0_u32..) {
-            let Some(entry) = self.book.node(name) else {
-                judged.refused.push((Reason::UnknownNode, Curable::NotByScheduler));
-                continue;
-            };
-            match entry.fits(shape) {
-                Ok(placement) => {
-                    let score_micro = self.scorer.score_micro(&placement);
-                    let better = judged.best.as_ref().is_none_or(|best| {
-                        score_micro > best.score_micro || (score_micro == best.score_micro && entry.node.name < best.entry.node.name)
-                    });
-                    if better {
-                        judged.best = Some(Candidate { place, entry, placement, score_micro });
+            match judge.verdict(name) {
+                None => judged.refused.push((Reason::UnknownNode, Curable::NotByScheduler)),
+                Some(Err(refusal)) => judged.refused.push(refusal),
+                Some(Ok(score_micro)) => {
+                    let better = |(best, best_score): (u32, u32)| {
+                        score_micro > best_score || (score_micro == best_score && *name < names[best as usize])
+                    };
+                    if judged.best.is_none_or(better) {
+                        judged.best = Some((place, score_micro));
                     }
                     judged.fitting += 1;
                     if !one {
                         judged.passed.push(place);
                     }
                 }
-                Err(refusal) => judged.refused.push(refusal),
             }
         }
         judged

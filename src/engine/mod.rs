@@ -15,6 +15,7 @@ mod preempt;
 mod quota;
 mod relist;
 mod story;
+mod verdicts;
 mod wake;
 
 pub use decider::{Census, Engine};

@@ -101,7 +101,7 @@ pub struct ContainerRequest {
 }
 
 /// When a container runs, relative to its siblings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ContainerRole {
     /// Before the main ones, alone: lends its devices to them afterwards.
     Init,
@@ -112,7 +112,7 @@ pub enum ContainerRole {
 }
 
 /// A share of one device, as asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShareRequest {
     /// `gangplank.dev/gpu-milli`; 1..=1000.
     pub milli: u32,

@@ -1,0 +1,173 @@
+//! Verdicts remembered: how a request of one shape sits on each node, as long as the node does not change.
+//!
+//! Jobs are made of equal pods, and a bind changes one node of thousands. So a filter call looks most verdicts up,
+//! four bytes each, instead of judging again.
+
+use std::collections::BTreeMap;
+
+use crate::book::{Book, Shape, ShapeKey};
+use crate::model::{Curable, Reason};
+use crate::policy::Scorer;
+
+/// How a request sits on a node: its score in millionths, or why not.
+pub(super) type Verdict = Result<u32, (Reason, Curable)>;
+
+/// Verdicts by shape of request and slot of node.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    tables: BTreeMap<ShapeKey, Table>,
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    cells: Vec<Cell>,
+    used_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell {
+    /// The node's version that was judged; none is 0.
+    version: u64,
+    packed: Packed,
+}
+
+/// A verdict in four bytes: the score, or the place of the reason with the top bit set.
+#[derive(Clone, Copy, Debug, Default)]
+struct Packed(u32);
+
+/// Shapes remembered; the one unused for longest makes room.
+const SHAPES_MAX: usize = 64;
+
+const REFUSED: u32 = 1 << 31;
+const BY_EVICTION: u32 = 1 << 30;
+
+/// Reasons that lie in a node.
+const REASONS: [Reason; 7] = [
+    Reason::NoSuchDevices,
+    Reason::InsufficientDevices,
+    Reason::UnhealthyDevices,
+    Reason::InsufficientShare,
+    Reason::InsufficientDeviceMemory,
+    Reason::NodeHoldsShares,
+    Reason::NodeHoldsWholeDevices,
+];
+
+impl Verdicts {
+    /// The verdicts of one shape, to look up or fill in.
+    pub(super) fn of<'a>(&'a mut self, book: &'a Book, scorer: &'a Scorer, shape: &'a Shape<'a>) -> Judge<'a> {
+        self.clock += 1;
+        let key = shape.key();
+        if self.tables.len() >= SHAPES_MAX && !self.tables.contains_key(&key) {
+            let oldest = self.tables.iter().min_by_key(|(_, table)| table.used_at).map(|(key, _)| key.clone());
+            oldest.map(|key| self.tables.remove(&key));
+        }
+        let table = self.tables.entry(key).or_default();
+        table.used_at = self.clock;
+        table.cells.resize(book.slots(), Cell::default());
+        Judge { cells: &mut table.cells, book, scorer, shape }
+    }
+}
+
+/// Judges nodes for one shape.
+pub(super) struct Judge<'a> {
+    cells: &'a mut [Cell],
+    book: &'a Book,
+    scorer: &'a Scorer,
+    shape: &'a Shape<'a>,
+}
+
+impl Judge<'_> {
+    /// The verdict on a node by name; none for an unknown one.
+    pub(super) fn verdict(&mut self, name: &str) -> Option<Verdict> {
+        let slot = self.book.slot(name)?;
+        let version = self.book.version(slot);
+        let cell = self.cells.get_mut(slot)?;
+        if cell.version != version {
+            let entry = self.book.node(name)?;
+            let verdict = entry.fits(self.shape).map(|placement| self.scorer.score_micro(&placement));
+            *cell = Cell { version, packed: Packed::pack(&verdict) };
+        }
+        Some(cell.packed.unpack())
+    }
+}
+
+impl Packed {
+    fn pack(verdict: &Verdict) -> Self {
+        match verdict {
+            Ok(score) => Self(*score & !REFUSED),
+            Err((reason, curable)) => {
+                let place = REASONS.iter().position(|known| known == reason).unwrap_or(0);
+                let curable = if *curable == Curable::ByEviction { BY_EVICTION } else { 0 };
+                Self(REFUSED | curable | u32::try_from(place).unwrap_or(0))
+            }
+        }
+    }
+
+    fn unpack(self) -> Verdict {
+        if self.0 & REFUSED == 0 {
+            return Ok(self.0);
+        }
+        let curable = if self.0 & BY_EVICTION == 0 { Curable::NotByScheduler } else { Curable::ByEviction };
+        let place = (self.0 & !(REFUSED | BY_EVICTION)) as usize;
+        Err((REASONS[place].clone(), curable))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::HolderState;
+    use crate::model::fixtures::{node, pod};
+    use crate::policy::Profile;
+
+    #[test]
+    fn every_verdict_survives_packing() {
+        let refusals = REASONS
+            .iter()
+            .flat_map(|reason| [Curable::ByEviction, Curable::NotByScheduler].map(|curable| Err::<u32, _>((reason.clone(), curable))));
+        for verdict in refusals.chain([Ok(0), Ok(1), Ok(1_000_000)]) {
+            assert_eq!(Packed::pack(&verdict).unpack(), verdict);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_forgotten_when_its_node_changes() {
+        let (mut book, mut verdicts, scorer) = (Book::default(), Verdicts::default(), Scorer::new(&Profile::shipped()));
+        book.set_node(node("n", 8));
+        let asked = pod("p").gpus(8);
+        let shape = Shape::of(&asked.request).unwrap();
+        let mut ask = |book: &Book, name| verdicts.of(book, &scorer, &shape).verdict(name);
+        assert!(matches!(ask(&book, "n"), Some(Ok(_))));
+        assert_eq!(ask(&book, "m"), None);
+        let other = pod("other").gpus(1);
+        let (takes, _) = crate::book::takes(&other.request, None);
+        book.set_holder(crate::book::Holder {
+            uid: other.uid.clone(),
+            key: other.key,
+            priority: 0,
+            node: "n".into(),
+            state: HolderState::Bound,
+            grant: None,
+            takes,
+            changed_at: crate::model::Time::default(),
+        });
+        assert_eq!(ask(&book, "n"), Some(Err((Reason::InsufficientDevices, Curable::ByEviction))));
+        book.release(&other.uid);
+        assert!(matches!(ask(&book, "n"), Some(Ok(_))));
+        book.remove_node(&"n".into());
+        assert_eq!(ask(&book, "n"), None);
+        book.set_node(node("m", 4));
+        assert!(matches!(ask(&book, "m"), Some(Err(_))), "a reused slot starts afresh");
+    }
+
+    #[test]
+    fn shapes_are_bounded() {
+        let (book, mut verdicts, scorer) = (Book::default(), Verdicts::default(), Scorer::new(&Profile::shipped()));
+        for count in 1..=200 {
+            let asked = pod("p").gpus(count);
+            verdicts.of(&book, &scorer, &Shape::of(&asked.request).unwrap());
+        }
+        assert_eq!(verdicts.tables.len(), SHAPES_MAX);
+    }
+}
