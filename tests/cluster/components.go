@@ -99,6 +99,12 @@ func (o *options) components(ports ports) map[string]component {
 	if o.nodeLeaseSeconds > 0 {
 		nodeGrace = fmt.Sprintf("%ds", o.nodeLeaseSeconds+10)
 	}
+	// Real nodes register before they are ready, so admission taints each new node, and the controller
+	// takes the taint off, about 100 a second on 2 cores. KWOK's nodes are ready from the first.
+	var admission []string
+	if !o.taintNewNodes {
+		admission = []string{"--disable-admission-plugins=TaintNodesByCondition"}
+	}
 	all := map[string]component{
 		etcdName: {
 			argv: []string{
@@ -132,7 +138,7 @@ func (o *options) components(ports ports) map[string]component {
 				"--allow-privileged=true",
 				// An endpoint on loopback is not valid, and nothing here asks for the kubernetes service.
 				"--endpoint-reconciler-type=none",
-			}, serving),
+			}, admission, serving),
 			healthURL: "https://" + loopback(ports.apiServer) + "/readyz",
 		},
 		controllerManagerName: {

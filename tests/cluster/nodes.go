@@ -51,7 +51,10 @@ func (plan nodePlan) node(index int) (*corev1.Node, error) {
 		corev1.LabelHostname:   name,
 		corev1.LabelOSStable:   "linux",
 		corev1.LabelArchStable: "amd64",
-		"type":                 "kwok",
+		// kubelets set these too; without them the node controller writes them to each node.
+		"beta.kubernetes.io/os":   "linux",
+		"beta.kubernetes.io/arch": "amd64",
+		"type":                    "kwok",
 	}
 	if plan.gpusPerNode > 0 {
 		memoryMiB := plan.memoryMiB
@@ -129,7 +132,7 @@ func createNodes(ctx context.Context, client kubernetes.Interface, plan nodePlan
 	return context.Cause(ctx)
 }
 
-// nodesAreSchedulable tells whether so many nodes are ready and rid of the taint that admission puts
+// nodesAreSchedulable tells whether so many nodes are ready and rid of the taint that admission may put
 // on every new node. The answer comes from the watch cache: etcd has nothing to add here.
 func nodesAreSchedulable(ctx context.Context, client kubernetes.Interface, count int) (bool, error) {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})

@@ -27,6 +27,7 @@ type options struct {
 	extraFlags       map[string][]string
 	nodes            nodePlan
 	nodeLeaseSeconds int
+	taintNewNodes    bool
 	startTimeout     time.Duration
 	untilStdinCloses bool
 }
@@ -47,6 +48,8 @@ func parseOptions(args []string) (*options, error) {
 	flags.IntVar(&o.nodes.pods, "pods", 110, "pods that each created node takes")
 	flags.IntVar(&o.nodeLeaseSeconds, "node-lease-seconds", 0,
 		"have KWOK renew a lease of so many seconds per node, so that a stopped kwok makes nodes Unknown (0: no heartbeats at all)")
+	flags.BoolVar(&o.taintNewNodes, "taint-new-nodes", false,
+		"taint new nodes as not ready until the controller sees that they are, as by default in Kubernetes")
 	flags.DurationVar(&o.startTimeout, "start-timeout", 90*time.Second, "give up when not ready by then")
 	flags.BoolVar(&o.untilStdinCloses, "until-stdin-closes", false,
 		"take commands from stdin (restart|start|stop|kill COMPONENT) and end when it closes")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -64,6 +64,9 @@ impl NodeTemplate {
             ("kubernetes.io/hostname".to_owned(), name.clone()),
             ("kubernetes.io/os".to_owned(), "linux".to_owned()),
             ("kubernetes.io/arch".to_owned(), "amd64".to_owned()),
+            // kubelets set these too; without them the node controller writes them to each node.
+            ("beta.kubernetes.io/os".to_owned(), "linux".to_owned()),
+            ("beta.kubernetes.io/arch".to_owned(), "amd64".to_owned()),
             ("type".to_owned(), "kwok".to_owned()),
         ]);
         let mut amounts = BTreeMap::from([
@@ -89,13 +92,23 @@ impl NodeTemplate {
                 ..ObjectMeta::default()
             },
             spec: Some(NodeSpec::default()),
-            status: Some(NodeStatus { capacity: Some(amounts.clone()), allocatable: Some(amounts), ..NodeStatus::default() }),
+            status: Some(NodeStatus {
+                capacity: Some(amounts.clone()),
+                allocatable: Some(amounts),
+                // A node that is created ready spares KWOK one write for each.
+                conditions: Some(vec![NodeCondition {
+                    type_: "Ready".to_owned(),
+                    status: "True".to_owned(),
+                    reason: Some("KubeletReady".to_owned()),
+                    ..NodeCondition::default()
+                }]),
+                ..NodeStatus::default()
+            }),
         }
     }
 }
 
-/// Creates nodes, waits until KWOK has made them ready and the controller has taken the first taint off, and returns
-/// their names.
+/// Creates nodes, waits until they take pods, and returns their names.
 pub async fn create_kwok_nodes(client: &Client, count: u32, template: &NodeTemplate) -> Result<Vec<String>> {
     let api: Api<Node> = Api::all(client.clone());
     let names: BTreeSet<String> = stream::iter(0..count)
