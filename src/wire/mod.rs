@@ -5,6 +5,7 @@
 //! never fails a list: it becomes a request that no node can grant.
 
 pub mod accelerator_node;
+pub mod admission;
 pub mod annotations;
 mod error;
 pub mod extender;

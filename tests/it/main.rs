@@ -1,6 +1,7 @@
 //! Tests that need the whole crate: a real control plane, real sockets, the files that people install.
 #![cfg(feature = "io")]
 
+mod admission;
 mod control_plane;
 mod deploy;
 mod support;
