@@ -27,7 +27,7 @@ pub struct ContainerGrant {
 pub struct DeviceShare {
     /// The resource that was asked for: the pool the device belongs to.
     pub resource: ResourceName,
-    /// Which device; absent where a holder without our record makes it unknowable (docs/decisions/001).
+    /// Which device; absent where a holder without our record makes it unknowable (docs/decisions/0002).
     pub device: Option<DeviceId>,
     /// How much of it.
     pub amount: Amount,
