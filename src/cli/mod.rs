@@ -6,7 +6,11 @@
 mod advice;
 mod completion;
 mod console;
+mod draw;
 mod policy;
+pub mod report;
+mod scene;
+pub mod simulate;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,7 +22,8 @@ pub use advice::Advice;
 pub use console::{Console, Format};
 
 /// Every command, in the order that help shows.
-pub static ALL: &[Command] = &[Command::of::<policy::PolicyArgs>(), Command::of::<completion::CompletionArgs>()];
+pub static ALL: &[Command] =
+    &[Command::of::<simulate::SimulateArgs>(), Command::of::<policy::PolicyArgs>(), Command::of::<completion::CompletionArgs>()];
 
 /// A command: its arguments are the type, and running it is what the arguments do.
 pub trait Run: Args + Sized {

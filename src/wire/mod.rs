@@ -9,6 +9,7 @@ pub mod admission;
 pub mod annotations;
 mod error;
 pub mod extender;
+pub mod manifest;
 mod meta;
 pub mod node;
 pub mod objects;

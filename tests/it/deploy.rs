@@ -16,8 +16,7 @@ use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
 use serde_json::{Value, json};
 
-pub(crate) const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
-pub(crate) const KIND: &str = "deploy/kind";
+const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
 const CHART: &str = "deploy/helm/gangplank";
 
 #[test]
@@ -245,7 +244,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub(crate) fn text(path: impl AsRef<Path>) -> String {
+fn text(path: impl AsRef<Path>) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -268,9 +267,9 @@ fn examples() -> Vec<PathBuf> {
 }
 
 /// The command of tests/render, built once.
-pub(crate) struct Render(PathBuf);
+struct Render(PathBuf);
 
-pub(crate) fn render() -> Option<&'static Render> {
+fn render() -> Option<&'static Render> {
     static RENDER: LazyLock<Option<Render>> = LazyLock::new(Render::build);
     RENDER.as_ref()
 }
@@ -293,7 +292,7 @@ impl Render {
         }
     }
 
-    pub(crate) fn kustomize(&self, folder: &str) -> Vec<Value> {
+    fn kustomize(&self, folder: &str) -> Vec<Value> {
         self.objects(&["kustomize", folder])
     }
 

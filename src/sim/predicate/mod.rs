@@ -56,7 +56,7 @@ pub fn check(pod: &SimPod, view: &NodeView<'_>, neighbours: &Neighbours) -> Vec<
 }
 
 /// Whether labels satisfy a requirement, as apimachinery's `labels.Requirement` decides it.
-pub(super) fn satisfied(requirement: &Requirement, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+pub fn satisfied(requirement: &Requirement, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
     compare(requirement, labels.get(&requirement.key).map(AsRef::as_ref))
 }
 

@@ -1,0 +1,94 @@
+//! `gangplank simulate`: what would run where, from the manifests that people have. No cluster is needed or touched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::report::{Ended, Report};
+use super::scene::Scene;
+use super::{Advice, Console, Exit, Run, policy};
+use crate::policy::Profile;
+use crate::sim::{Direct, Scheduler};
+use crate::wire::manifest::{self, Document};
+
+/// Arguments of `simulate`.
+#[derive(Args, Debug)]
+pub(super) struct SimulateArgs {
+    /// Nodes, AcceleratorNodes and pods as `kubectl get -o yaml` prints them; `-` reads stdin
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    cluster: Vec<PathBuf>,
+    /// Manifests of what shall run
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    workloads: Vec<PathBuf>,
+    /// A policy profile; without it, the one that ships in the binary
+    #[arg(long, visible_alias = "policy", value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Decides ties; the same seed gives the same bytes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl Run for SimulateArgs {
+    const NAME: &'static str = "simulate";
+    const ABOUT: &'static str = "Say what would run where, from Kubernetes manifests";
+
+    fn run(self, console: Console) -> anyhow::Result<Exit> {
+        let profile = policy::load(self.profile.as_deref())?;
+        let outcome = simulate(read(&self.cluster)?, read(&self.workloads)?, profile, self.seed)?;
+        for note in &outcome.notes {
+            console.talk(&format!("note: {note}"));
+        }
+        console.data(&outcome.report, |_| outcome.table(console.color))?;
+        Ok(if outcome.report.pending.is_empty() { Exit::Ok } else { Exit::DoesNotFit })
+    }
+}
+
+/// What a simulation came to.
+#[derive(Debug)]
+pub struct Simulated {
+    /// The data.
+    pub report: Report,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+    world: Direct,
+    bound_before: std::collections::BTreeSet<crate::model::PodUid>,
+}
+
+impl Simulated {
+    /// For people.
+    pub fn table(&self, color: bool) -> String {
+        self.report.table(self.world.cluster(), &self.bound_before, color)
+    }
+}
+
+/// Runs the workloads on the cluster.
+///
+/// # Errors
+/// Objects that are not what their kind says, or a cluster without nodes.
+pub fn simulate(cluster: Vec<Document>, workloads: Vec<Document>, profile: Profile, seed: u64) -> anyhow::Result<Simulated> {
+    let scene = Scene::build(cluster, workloads, &profile.classes)?;
+    let mut world = Direct::new(scene.cluster, Arc::new(profile), scene.quotas, scene.classes);
+    let waiting = Scheduler::new(seed).run(&mut world, |_, _| {});
+    let report = Report::of(&Ended {
+        cluster: world.cluster(),
+        bound_before: &scene.bound_before,
+        refused: &scene.refused,
+        waiting: &waiting,
+        calls: world.calls(),
+        seed,
+    });
+    Ok(Simulated { report, notes: scene.notes, world, bound_before: scene.bound_before })
+}
+
+fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for file in files {
+        let name = file.display().to_string();
+        let text = if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+        let text =
+            text.map_err(|error| Advice::new(format!("cannot read {name}: {error}"), "give the path of a file with Kubernetes YAML"))?;
+        documents.append(&mut manifest::read(&name, &text)?);
+    }
+    Ok(documents)
+}
