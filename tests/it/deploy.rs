@@ -35,6 +35,7 @@ fn chart_refuses_what_cannot_work() {
     let Some(render) = render() else { return };
     for (arguments, reason) in [
         (&["-kube-version", "v1.32.9"][..], ">=1.33.0-0"),
+        (&["-kube-version", "v1.35.4"], "admission.enabled=false"),
         (&["-set", "replicas=0"], "/replicas"),
         (&["-set", "schedulerName=default-scheduler"], "/schedulerName"),
         (&["-set", "extraArgs[0]=serve"], "/extraArgs"),
@@ -63,6 +64,11 @@ fn chart_options_reach_the_objects() {
     assert_eq!(config["profiles"][0]["schedulerName"], "accelerators");
     assert_eq!(config["leaderElection"]["resourceNamespace"], "elsewhere");
     assert!(managed(config).contains_key("xilinx.com/fpga-u250"));
+    let scheduler = |policy: &str| {
+        let variables = objects[policy]["spec"]["variables"].as_array().expect("variables");
+        variables.iter().find(|variable| variable["name"] == "scheduler").map(|variable| variable["expression"].clone())
+    };
+    assert_eq!(scheduler("MutatingAdmissionPolicy gangplank-pods"), Some(json!("'accelerators'")));
     let text = serde_json::to_string(&objects).expect("JSON values are JSON");
     assert!(!text.contains("gangplank-system"), "a name of the default namespace is left");
 }
