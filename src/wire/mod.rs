@@ -7,9 +7,11 @@
 pub mod accelerator_node;
 pub mod admission;
 pub mod annotations;
+pub mod api;
 mod error;
 pub mod extender;
 pub mod manifest;
+pub mod journal;
 mod meta;
 pub mod node;
 pub mod objects;

@@ -1,0 +1,313 @@
+//! What `/api/v1/...` answers: our own JSON, in camelCase, stable within v1.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::journal::Line;
+use crate::book::{DeviceUse, Holder, PoolLedger, Take};
+use crate::engine::{Engine, Trace};
+use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason};
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// The HTTP status, again.
+    pub status: u16,
+    /// For people.
+    pub error: String,
+}
+
+/// The book's digest: equal for equal durable facts.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DigestView {
+    /// Hexadecimal.
+    pub digest: String,
+}
+
+/// The newest journal entries.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalView {
+    /// Entries that are no longer kept; a replay needs zero.
+    pub evicted: u64,
+    /// Oldest first.
+    pub entries: Vec<Line>,
+}
+
+/// Why the last decision on a pod came out as it did.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::Trace")]
+pub struct TraceView {
+    pub at_unix_ms: u64,
+    pub verb: &'static str,
+    pub offered: u32,
+    pub passed: u32,
+    pub refused: Vec<RefusedView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceView>,
+    pub lines: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalView>,
+}
+
+/// A pod that asks for accelerators, as the engine sees it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodView {
+    /// `namespace/name`.
+    pub pod: String,
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `waiting`, or the state of what it holds.
+    pub state: &'static str,
+    /// Where it is, or will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Arc<str>>,
+    /// The last decision on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceView>,
+}
+
+impl PodView {
+    /// The view of one pod, if the engine knows it.
+    pub fn of(engine: &Engine, namespace: &str, name: &str) -> Option<Self> {
+        let pod = engine.pod(namespace, name)?;
+        let holder = engine.book().holder(&pod.uid);
+        Some(Self {
+            pod: pod.key.to_string(),
+            uid: pod.uid.as_str().into(),
+            state: holder.map_or("waiting", |holder| holder.state.name()),
+            node: holder.map(|holder| holder.node.as_str().into()),
+            trace: engine.explain(&pod.uid).as_deref().map(TraceView::from),
+        })
+    }
+}
+
+/// Who holds what, and who waits.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BookView {
+    /// As [`DigestView::digest`], of the same moment.
+    pub digest: String,
+    /// By UID.
+    pub holders: Vec<HolderView>,
+    /// Pods that hold nothing.
+    pub waiting: Vec<WaitingView>,
+}
+
+/// What one pod holds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct HolderView {
+    pub pod: String,
+    pub uid: Arc<str>,
+    pub node: Arc<str>,
+    pub state: &'static str,
+    pub devices: Vec<TakeView>,
+}
+
+/// A device, or a part of one, that is held; without id where nobody knows which.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct TakeView {
+    pub resource: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    pub milli: u32,
+}
+
+/// A pod that waits.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct WaitingView {
+    pub pod: String,
+    pub uid: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+}
+
+impl BookView {
+    /// The view of the whole book.
+    pub fn of(engine: &Engine) -> Self {
+        let take = |take: &Take| TakeView {
+            resource: take.resource.as_str().into(),
+            id: take.device.as_ref().map(|id| id.as_str().into()),
+            milli: take.milli(),
+        };
+        let holder = |holder: &Holder| HolderView {
+            pod: holder.key.to_string(),
+            uid: holder.uid.as_str().into(),
+            node: holder.node.as_str().into(),
+            state: holder.state.name(),
+            devices: holder.takes.iter().map(take).collect(),
+        };
+        let waits = engine.waiting().map(|(pod, reason)| WaitingView {
+            pod: pod.key.to_string(),
+            uid: pod.uid.as_str().into(),
+            reason: reason.map(Reason::code),
+        });
+        Self { digest: engine.digest(), holders: engine.book().holders().map(holder).collect(), waiting: waits.collect() }
+    }
+}
+
+/// Nodes with accelerators.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodesView {
+    /// By name.
+    pub nodes: Vec<NodeView>,
+}
+
+/// One node.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct NodeView {
+    pub name: Arc<str>,
+    pub ready: bool,
+    pub unschedulable: bool,
+    pub pools: Vec<PoolView>,
+}
+
+/// The devices behind one resource of a node.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct PoolView {
+    pub resource: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<Arc<str>>,
+    pub allocatable: u32,
+    pub free: u32,
+    /// Devices held by somebody, nobody knows which.
+    pub unnamed: u32,
+    pub devices: Vec<DeviceUseView>,
+}
+
+/// One device and who holds it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct DeviceUseView {
+    pub id: Arc<str>,
+    pub healthy: bool,
+    pub used_milli: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Arc<str>>,
+}
+
+impl NodesView {
+    /// The view of every node that has accelerators.
+    pub fn of(engine: &Engine) -> Self {
+        let nodes = engine.book().nodes().filter(|entry| !entry.pools.is_empty()).map(|entry| NodeView {
+            name: entry.node.name.as_str().into(),
+            ready: entry.node.ready,
+            unschedulable: entry.node.unschedulable,
+            pools: entry.pools.iter().filter_map(|ledger| Some(pool_view(ledger, ledger.pool(&entry.node)?))).collect(),
+        });
+        let mut nodes: Vec<NodeView> = nodes.collect();
+        nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Self { nodes }
+    }
+}
+
+fn pool_view(ledger: &PoolLedger, facts: &Pool) -> PoolView {
+    let device = |(device, using): (&Device, &DeviceUse)| DeviceUseView {
+        id: device.id.as_str().into(),
+        healthy: device.health == Health::Healthy,
+        used_milli: if using.whole.is_some() { 1000 } else { using.share_milli },
+        holders: using.whole.iter().chain(&using.sharers).map(|uid| uid.as_str().into()).collect(),
+    };
+    PoolView {
+        resource: ledger.resource.as_str().into(),
+        product: facts.product.clone(),
+        allocatable: facts.allocatable,
+        free: ledger.free,
+        unnamed: ledger.unnamed,
+        devices: facts.devices.iter().zip(&ledger.usage).map(device).collect(),
+    }
+}
+
+/// How many nodes were refused for one reason.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct RefusedView {
+    pub reason: &'static str,
+    pub nodes: u32,
+}
+
+/// A device, or a share of one, that a container was given.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "as in the annotation gangplank.dev/devices")]
+pub struct DeviceView {
+    pub container: Arc<str>,
+    pub resource: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milli: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+}
+
+/// The full story of a refusal.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at model::Refusal")]
+pub struct RefusalView {
+    pub reason: &'static str,
+    pub text: String,
+    pub needed: String,
+    pub there: String,
+    pub remedy: String,
+}
+
+impl From<&Trace> for TraceView {
+    fn from(trace: &Trace) -> Self {
+        Self {
+            at_unix_ms: trace.at.unix_ms(),
+            verb: trace.verb,
+            offered: trace.offered,
+            passed: trace.passed,
+            refused: trace.refused.iter().map(|(reason, nodes)| RefusedView { reason: reason.code(), nodes: *nodes }).collect(),
+            chosen: trace.chosen.as_ref().map(|node| node.as_str().into()),
+            devices: trace.grant.iter().flat_map(devices).collect(),
+            lines: trace.lines.clone(),
+            refusal: trace.refusal.as_ref().map(|refusal| RefusalView {
+                reason: refusal.reason.code(),
+                text: refusal.reason.to_string(),
+                needed: refusal.needed.clone(),
+                there: refusal.there.clone(),
+                remedy: refusal.remedy.clone(),
+            }),
+        }
+    }
+}
+
+fn devices(grant: &Grant) -> Vec<DeviceView> {
+    let one = |container: &Arc<str>, share: &DeviceShare| {
+        let (milli, memory_mib) = match share.amount {
+            Amount::Whole => (None, None),
+            Amount::Share { milli, memory_mib } => (Some(milli), memory_mib),
+        };
+        DeviceView {
+            container: container.clone(),
+            resource: share.resource.as_str().into(),
+            id: share.device.as_ref().map(|id| id.as_str().into()),
+            milli,
+            memory_mib,
+        }
+    };
+    grant.containers.iter().flat_map(|container| container.devices.iter().map(|share| one(&container.container, share))).collect()
+}
