@@ -1,1 +1,235 @@
-//! The one door into the engine, and the only reader of the clock: every input passes here and is journalled.
+//! The one door into the engine, and the only reader of the clock: every input passes [`Host::ask`] and is
+//! journalled in the form it came in, so that any run can be replayed. Effects leave through a bounded queue.
+//!
+//! It decides when questions may be answered (every list in, this replica has the voice, no broken book), and what
+//! happens when the engine breaks an invariant: the question is refused, the book is rebuilt, the process lives.
+//! It does not decide placements, and knows neither HTTP nor a Kubernetes client.
+//!
+//! ```text
+//! watches, verbs --Record--> Host --Input, now--> Engine --Output--> Host --answer--> caller
+//!                             |                                       |
+//!                             +--> journal ring, file                 +--> effects queue --> workers
+//! ```
+
+mod binder;
+mod clock;
+mod journal;
+mod measure;
+mod news;
+mod ready;
+mod replay;
+mod verbs;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+pub use binder::{BindFailure, BindLimits, Binder};
+pub use clock::Clock;
+pub use journal::{Journal, JournalError, JournalLimits};
+pub use news::NodeWithReport;
+pub use ready::{Part, Waiting};
+pub use replay::{ReplayError, ReplayReport, replay};
+pub use verbs::VerbFailure;
+pub use writer::{BindWrite, PodRead, WriteError, Writer};
+
+use crate::engine::{Answer, Effect, Engine, Input, Output};
+use crate::model::{PodUid, Time};
+use crate::policy::Profile;
+use crate::telemetry::{Effects, Metrics};
+use crate::wire::journal::Record;
+
+/// The engine with everything it is not allowed to have itself.
+#[derive(Debug)]
+pub struct Host {
+    seat: Mutex<Seat>,
+    profile: Arc<Profile>,
+    clock: Clock,
+    effects: mpsc::Sender<Effect>,
+    metrics: Arc<Metrics>,
+    ready: ready::Ready,
+    /// The engine panicked: nothing is asked or told until [`Host::reset`].
+    broken: AtomicBool,
+    rebuild: Notify,
+    barred: Mutex<BTreeSet<PodUid>>,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+struct Seat {
+    engine: Engine,
+    journal: Journal,
+    now: Time,
+}
+
+/// Effects that wait for a worker, at most. Beyond it they are dropped and counted: losing one loses time, never truth.
+pub const EFFECTS_MAX: usize = 4096;
+/// Pods whose questions made the engine panic, at most; beyond it the set starts anew.
+pub const BARRED_MAX: usize = 256;
+
+impl Host {
+    /// A host with an empty book, that answers nothing before it is told that everything was listed; and the queue
+    /// of what the engine wants done.
+    pub fn new(profile: Arc<Profile>, clock: Clock, metrics: Arc<Metrics>, journal: Journal) -> (Arc<Self>, mpsc::Receiver<Effect>) {
+        let (effects, queue) = mpsc::channel(EFFECTS_MAX);
+        let seat = Seat { engine: Engine::new(profile.clone()), journal, now: Time::default() };
+        let host = Self {
+            seat: Mutex::new(seat),
+            profile,
+            clock,
+            effects,
+            metrics,
+            ready: ready::Ready::default(),
+            broken: AtomicBool::new(false),
+            rebuild: Notify::new(),
+            barred: Mutex::default(),
+        };
+        (Arc::new(host), queue)
+    }
+
+    /// The profile in force.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
+    }
+
+    /// The metrics of this process.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Asks or tells the engine one thing. The lock is held for the step and the journal's bookkeeping alone.
+    pub fn ask(&self, input: Input<'_>, record: Record) -> Output {
+        if self.broken.load(Ordering::Acquire) {
+            return Output { answer: Answer::NotReady, ..Output::default() };
+        }
+        let (kind, subject) = (input.kind(), subject(&input));
+        let mut seat = self.lock();
+        seat.now = seat.now.max(self.clock.read());
+        let now = seat.now;
+        let started = self.metrics.step.start_timer();
+        let engine = &mut seat.engine;
+        let stepped = catch_unwind(AssertUnwindSafe(|| engine.step(now, input)));
+        started.observe_duration();
+        let entry = seat.journal.keep(now, record, stepped.as_ref().ok().map(|output| &output.answer));
+        if stepped.is_err() {
+            self.broken.store(true, Ordering::Release);
+        }
+        drop(seat);
+        let Ok(mut output) = stepped else {
+            self.broke(kind, subject, entry);
+            return Output { answer: Answer::NotReady, ..Output::default() };
+        };
+        for effect in output.effects.drain(..) {
+            self.queue(effect);
+        }
+        output
+    }
+
+    /// Reads the engine: for explain, digests and metrics.
+    pub fn look<T>(&self, read: impl FnOnce(&Engine) -> T) -> T {
+        read(&self.lock().engine)
+    }
+
+    /// Reads the journal's ring, oldest entry first.
+    pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
+        read(&self.lock().journal)
+    }
+
+    /// Resolves when the book must be rebuilt from a fresh list of everything.
+    pub async fn rebuild_wanted(&self) {
+        while !self.broken.load(Ordering::Acquire) {
+            self.rebuild.notified().await;
+        }
+    }
+
+    /// Starts over with an empty book. Only for whoever feeds this host, after it has stopped feeding it: news from
+    /// before the list that follows would stay in the new book for ever.
+    pub fn reset(&self) {
+        self.ready.set(self, Part::Lists, Some("the lists of a rebuilt book".into()));
+        let mut seat = self.lock();
+        seat.engine = Engine::new(self.profile.clone());
+        let now = seat.now;
+        seat.journal.keep(now, Record::Reset, None);
+        self.broken.store(false, Ordering::Release);
+    }
+
+    /// Says what of its readiness a part waits for; `None` when it waits for nothing any more.
+    pub fn wait_for(&self, part: Part, what: Option<String>) {
+        self.ready.set(self, part, what);
+    }
+
+    /// Whether the scheduler's verbs are answered.
+    ///
+    /// # Errors
+    /// What is waited for, for people.
+    pub fn ready(&self) -> Result<(), Waiting> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Waiting::one("the book to be rebuilt after an internal error"));
+        }
+        self.ready.check()
+    }
+
+    /// Whether this replica could answer, were it given the voice.
+    ///
+    /// # Errors
+    /// What is waited for, for people.
+    pub fn able(&self) -> Result<(), Waiting> {
+        if self.broken.load(Ordering::Acquire) {
+            return self.ready();
+        }
+        self.ready.check_but_voice()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seat> {
+        // A poisoned lock means a panic outside of the engine's step, which leaves the seat whole.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self, effect: Effect) {
+        let kind = match effect {
+            Effect::Touch(_) => "touch",
+            Effect::Event(_) => "event",
+        };
+        if self.effects.try_send(effect).is_err() {
+            self.metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
+        }
+    }
+
+    fn broke(&self, kind: &'static str, subject: Option<PodUid>, journal_seq: u64) {
+        self.metrics.panics.inc();
+        tracing::error!(
+            input = kind,
+            pod_uid = subject.as_ref().map(PodUid::as_str),
+            journal_seq,
+            "the engine broke an invariant: the book is rebuilt"
+        );
+        if let Some(uid) = subject {
+            let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+            if barred.len() >= BARRED_MAX {
+                barred.clear();
+            }
+            barred.insert(uid);
+        }
+        self.rebuild.notify_waiters();
+        self.rebuild.notify_one();
+    }
+
+    /// A pod whose last question broke the engine is refused at the door: it would break it again on every retry.
+    fn is_barred(&self, uid: &PodUid) -> bool {
+        self.barred.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    }
+}
+
+/// The pod that a question is about.
+fn subject(input: &Input<'_>) -> Option<PodUid> {
+    match input {
+        Input::Filter(query) | Input::Prioritize(query) => Some(query.pod.uid.clone()),
+        Input::Preempt(query) => Some(query.pod.uid.clone()),
+        Input::Bind(query) => Some(query.pod.uid.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,43 @@
+//! What the book looks like in numbers, and whether it holds: read now and then, in between two questions.
+
+use super::Host;
+use crate::engine::Engine;
+
+impl Host {
+    /// Sets the gauges from the book.
+    pub fn measure(&self) {
+        let census = self.look(Engine::census);
+        let metrics = self.metrics();
+        metrics.nodes.set(count(census.nodes as u64));
+        for (state, holders) in census.holders {
+            metrics.holders.with_label_values(&[state]).set(count(holders as u64));
+        }
+        metrics.holders.with_label_values(&["waiting"]).set(count(census.pods_waiting as u64));
+        for ((class, state), devices) in census.devices {
+            metrics.devices.with_label_values(&[&*class, state]).set(count(devices));
+        }
+        for (kind, total) in census.drift {
+            let counter = metrics.drift.with_label_values(&[kind]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        for (reason, total) in census.refused {
+            let counter = metrics.refused.with_label_values(&[reason]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        metrics.holds_expired.inc_by(census.holds_expired.saturating_sub(metrics.holds_expired.get()));
+    }
+
+    /// Checks the invariants; what does not hold is counted and logged, and nothing else: the next relist heals
+    /// what differs from the API objects, and what two writers did to one device is for people.
+    pub fn check(&self) {
+        let violations = self.lock().engine.violations();
+        for violation in &violations {
+            self.metrics().violations.with_label_values(&[violation.kind]).inc();
+            tracing::error!(kind = violation.kind, what = violation.text, "an invariant does not hold");
+        }
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

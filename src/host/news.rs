@@ -1,0 +1,121 @@
+//! News from the cluster: API objects in, inputs to the engine, the object itself into the journal. An object that
+//! cannot be read is reported to the caller and changes nothing.
+
+use std::sync::Arc;
+
+use super::Host;
+use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Input};
+use crate::model::{NodeName, PodUid};
+use crate::wire::journal::{Outcome, Record};
+use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
+
+/// A Node with what its agent reports, if there is one.
+pub type NodeWithReport = (Arc<NodeObject>, Option<Arc<AcceleratorNode>>);
+
+impl Host {
+    /// A Pod was listed, created or changed.
+    ///
+    /// # Errors
+    /// An object without identity.
+    pub fn pod_applied(&self, object: Arc<PodObject>) -> Result<(), WireError> {
+        let pod = object.to_model(&self.profile.classes)?;
+        self.ask(Input::PodApplied(pod), Record::PodApplied { object });
+        Ok(())
+    }
+
+    /// A Pod is gone.
+    pub fn pod_deleted(&self, uid: &PodUid) {
+        self.ask(Input::PodDeleted(uid.clone()), Record::PodDeleted { uid: uid.as_str().into() });
+    }
+
+    /// A Node or its AcceleratorNode was listed, created or changed.
+    pub fn node_applied(&self, object: Arc<NodeObject>, report: Option<Arc<AcceleratorNode>>) {
+        let node = object.to_model(report.as_deref(), &self.profile.classes);
+        self.ask(Input::NodeApplied(node), Record::NodeApplied { object, report });
+    }
+
+    /// A Node is gone.
+    pub fn node_deleted(&self, name: &NodeName) {
+        self.ask(Input::NodeDeleted(name.clone()), Record::NodeDeleted { name: name.as_str().into() });
+    }
+
+    /// A ResourceQuota was listed, created or changed.
+    pub fn quota_applied(&self, object: Arc<QuotaObject>) {
+        let quota = object.to_model(&self.profile.classes);
+        self.ask(Input::QuotaApplied(quota), Record::QuotaApplied { object });
+    }
+
+    /// A ResourceQuota is gone.
+    pub fn quota_deleted(&self, namespace: &Arc<str>, name: &Arc<str>) {
+        let input = Input::QuotaDeleted { namespace: namespace.clone(), name: name.clone() };
+        self.ask(input, Record::QuotaDeleted { namespace: namespace.clone(), name: name.clone() });
+    }
+
+    /// A PodDisruptionBudget was listed, created or changed.
+    pub fn budget_applied(&self, object: Arc<BudgetObject>) {
+        let budget = object.to_model();
+        self.ask(Input::BudgetApplied(budget), Record::BudgetApplied { object });
+    }
+
+    /// A PodDisruptionBudget is gone.
+    pub fn budget_deleted(&self, namespace: &Arc<str>, name: &Arc<str>) {
+        let input = Input::BudgetDeleted { namespace: namespace.clone(), name: name.clone() };
+        self.ask(input, Record::BudgetDeleted { namespace: namespace.clone(), name: name.clone() });
+    }
+
+    /// A PriorityClass was listed, created or changed.
+    pub fn priority_class_applied(&self, object: Arc<PriorityClassObject>) {
+        let class = object.to_model();
+        self.ask(Input::PriorityClassApplied(class), Record::PriorityClassApplied { object });
+    }
+
+    /// A PriorityClass is gone.
+    pub fn priority_class_deleted(&self, name: &Arc<str>) {
+        self.ask(Input::PriorityClassDeleted(name.clone()), Record::PriorityClassDeleted { name: name.clone() });
+    }
+
+    /// The whole truth, read afresh. Objects that cannot be read are left out, as the watch leaves them out.
+    pub fn relisted(&self, pods: Vec<Arc<PodObject>>, nodes: Vec<NodeWithReport>) {
+        let classes = &self.profile.classes;
+        let input = Input::Relisted {
+            pods: pods.iter().filter_map(|object| object.to_model(classes).ok()).collect(),
+            nodes: nodes.iter().map(|(object, report)| object.to_model(report.as_deref(), classes)).collect(),
+        };
+        self.ask(input, Record::Relisted { pods, nodes });
+    }
+
+    /// Time passed.
+    pub fn tick(&self) {
+        self.ask(Input::Tick, Record::Tick);
+    }
+
+    /// May this pod, as just read, be bound to this node?
+    ///
+    /// # Errors
+    /// An object that cannot be read.
+    pub(super) fn may_bind(&self, object: Arc<PodObject>, node: &NodeName) -> Result<Option<BindAnswer>, WireError> {
+        let pod = object.to_model(&self.profile.classes)?;
+        if self.is_barred(&pod.uid) {
+            return Ok(None);
+        }
+        let record = Record::Bind { object, node: node.as_str().into() };
+        match self.ask(Input::Bind(BindQuery { pod, node: node.clone() }), record).answer {
+            Answer::Bind(answer) => Ok(Some(answer)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What became of a binding that the engine ordered.
+    pub(super) fn bind_ended(&self, uid: &PodUid, node: &NodeName, outcome: BindOutcome) {
+        let record = Record::BindOutcome {
+            uid: uid.as_str().into(),
+            node: node.as_str().into(),
+            outcome: match outcome {
+                BindOutcome::Bound => Outcome::Bound,
+                BindOutcome::Refused => Outcome::Refused,
+                BindOutcome::Unknown => Outcome::Unknown,
+            },
+        };
+        self.ask(Input::BindOutcome { uid: uid.clone(), node: node.clone(), outcome }, record);
+    }
+}
