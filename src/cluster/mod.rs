@@ -1,1 +1,59 @@
-//! The Kubernetes side: watches become inputs, orders and effects become API calls.
+//! The Kubernetes side: watches become news for the host, orders and effects become API calls. It decides what is
+//! read, how a broken connection is noticed, and when this replica may speak; it decides nothing about placement.
+//!
+//! ```text
+//! watches --> Intake --> Host       a feed that ends or stays broken closes the door: 503
+//! relist  --> Intake --> Host       every few minutes, the whole truth
+//! lease   --> voice                 beside the active kube-scheduler or silent
+//! Binder, effects --> KubeWriter    Bindings, touches, events
+//! ```
+
+mod connect;
+mod contact;
+mod effects;
+mod follow;
+mod intake;
+mod lease;
+mod relist;
+mod session;
+mod writer;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+pub use connect::{ConnectError, connect};
+pub use effects::carry_out;
+pub use lease::{LeaseName, LeaseNameError, follow_lease};
+pub use session::{Fatal, Session, SessionLimits};
+pub use writer::KubeWriter;
+
+/// Every API verb that `gangplank serve` uses, as (group, resource, verb). deploy/base/rbac.yaml grants these.
+pub const VERBS: &[(&str, &str, &str)] = &[
+    ("", "nodes", "list"),
+    ("", "nodes", "watch"),
+    ("", "pods", "get"),
+    ("", "pods", "list"),
+    ("", "pods", "patch"),
+    ("", "pods", "watch"),
+    ("", "pods/binding", "create"),
+    ("", "resourcequotas", "list"),
+    ("", "resourcequotas", "watch"),
+    ("events.k8s.io", "events", "create"),
+    ("events.k8s.io", "events", "patch"),
+    ("gangplank.dev", "acceleratornodes", "list"),
+    ("gangplank.dev", "acceleratornodes", "watch"),
+    ("policy", "poddisruptionbudgets", "list"),
+    ("policy", "poddisruptionbudgets", "watch"),
+    ("scheduling.k8s.io", "priorityclasses", "list"),
+    ("scheduling.k8s.io", "priorityclasses", "watch"),
+];
+
+/// As [`VERBS`], in the lease's namespace, with `--lease`.
+pub const LEASE_VERBS: &[(&str, &str, &str)] = &[("coordination.k8s.io", "leases", "get")];
+
+/// Between a half and the whole of `span`: replicas and restarts must not march in step.
+fn jittered(span: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    let share = 0.5 + 0.5 * (random as f64 / u64::MAX as f64);
+    span.mul_f64(share)
+}

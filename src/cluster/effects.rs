@@ -1,0 +1,125 @@
+//! Effects: touches and Events, taken off the host's queue and written with bounds. It decides how many at once, how
+//! many a second, and which repeat another of a moment ago. None of them is worth stopping for: a lost touch costs a
+//! pod some waiting, a lost Event costs a reader a line.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::engine::Effect;
+use crate::host::Writer;
+use crate::model::PodUid;
+use crate::telemetry::{Effects, Metrics};
+
+/// Writes at once.
+const PARALLEL_MAX: usize = 8;
+/// Writes a second, above which they wait in the queue.
+const PER_SECOND: u32 = 100;
+/// One write.
+const WRITE_MAX: Duration = Duration::from_secs(5);
+/// A touch shortly after another wakes nobody who is not awake.
+const TOUCH_AGAIN: Duration = Duration::from_secs(1);
+/// An Event of the same pod and reason; kube-scheduler's retries would repeat it every few seconds.
+const EVENT_AGAIN: Duration = Duration::from_secs(30);
+/// Remembered effects, beyond which old ones are forgotten.
+const REMEMBERED_MAX: usize = 8192;
+
+/// Carries effects out until the queue closes.
+pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer>, metrics: Arc<Metrics>) {
+    let (permits, mut lately) = (Arc::new(Semaphore::new(PARALLEL_MAX)), Lately::default());
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while let Some(effect) = queue.recv().await {
+        let kind = kind(&effect);
+        if lately.repeats(&effect, Instant::now()) {
+            metrics.effects.with_label_values(&[kind, Effects::Merged.label()]).inc();
+            continue;
+        }
+        pace.tick().await;
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let (writer, metrics) = (writer.clone(), metrics.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let written = match &effect {
+                Effect::Touch(pod) => timeout(WRITE_MAX, writer.touch(pod)).await,
+                Effect::Event(event) => timeout(WRITE_MAX, writer.event(event)).await,
+            };
+            let outcome = if matches!(written, Ok(Ok(()))) { Effects::Done } else { Effects::Failed };
+            if let Ok(Err(error)) = &written {
+                tracing::debug!(kind, %error, "an effect was not carried out");
+            }
+            metrics.effects.with_label_values(&[kind, outcome.label()]).inc();
+        });
+    }
+}
+
+fn kind(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Touch(_) => "touch",
+        Effect::Event(_) => "event",
+    }
+}
+
+/// What was done a moment ago, by pod and by what it was.
+#[derive(Debug, Default)]
+struct Lately(BTreeMap<(PodUid, &'static str), Instant>);
+
+impl Lately {
+    fn repeats(&mut self, effect: &Effect, now: Instant) -> bool {
+        let (key, again) = match effect {
+            Effect::Touch(pod) => ((pod.uid.clone(), "touch"), TOUCH_AGAIN),
+            Effect::Event(event) => ((event.pod.uid.clone(), event.reason), EVENT_AGAIN),
+        };
+        if self.0.get(&key).is_some_and(|done| now.saturating_duration_since(*done) < again) {
+            return true;
+        }
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.retain(|_, done| now.saturating_duration_since(*done) < EVENT_AGAIN);
+            if self.0.len() >= REMEMBERED_MAX {
+                self.0.clear();
+            }
+        }
+        self.0.insert(key, now);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Event, PodRef};
+    use crate::model::PodKey;
+
+    fn pod(uid: &str) -> PodRef {
+        PodRef { key: PodKey::new("default", uid), uid: uid.into() }
+    }
+
+    fn event(uid: &str, reason: &'static str) -> Effect {
+        Effect::Event(Event { pod: pod(uid), reason, note: String::new(), warning: false })
+    }
+
+    #[test]
+    fn an_effect_that_repeats_one_of_a_moment_ago_is_merged_into_it() {
+        let (mut lately, start) = (Lately::default(), Instant::now());
+        let after = |ms| start + Duration::from_millis(ms);
+        assert!(!lately.repeats(&Effect::Touch(pod("a")), start));
+        assert!(lately.repeats(&Effect::Touch(pod("a")), after(999)));
+        assert!(!lately.repeats(&Effect::Touch(pod("a")), after(1000)));
+        assert!(!lately.repeats(&Effect::Touch(pod("b")), after(1000)));
+        assert!(!lately.repeats(&event("a", "Waiting"), after(1000)));
+        assert!(lately.repeats(&event("a", "Waiting"), after(2000)));
+        assert!(!lately.repeats(&event("a", "Placed"), after(2000)));
+    }
+
+    #[test]
+    fn what_is_remembered_stays_bounded() {
+        let (mut lately, start) = (Lately::default(), Instant::now());
+        for index in 0..3 * REMEMBERED_MAX {
+            assert!(!lately.repeats(&Effect::Touch(pod(&index.to_string())), start));
+            assert!(lately.0.len() <= REMEMBERED_MAX);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Reads and writes against the API server. It decides which HTTP status means what for a write: see
+//! [`crate::host::WriteError`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Binding, ObjectReference};
+use kube::Client;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::{PartialObjectMetaExt, Status};
+use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
+
+use crate::engine::{Event, PodRef};
+use crate::host::{BindWrite, PodRead, WriteError, Writer};
+use crate::model::PodKey;
+use crate::wire::{PodObject, annotations};
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub struct KubeWriter {
+    client: Client,
+    recorder: Recorder,
+}
+
+/// The longest note of an Event; longer ones are refused by the API server.
+const NOTE_BYTES_MAX: usize = 1024;
+/// Who reports, in Events.
+const REPORTER: &str = "gangplank.dev/gangplank";
+
+impl KubeWriter {
+    /// A writer whose Events name this instance.
+    pub fn new(client: Client, instance: String) -> Arc<Self> {
+        let reporter = Reporter { controller: REPORTER.into(), instance: Some(instance) };
+        Arc::new(Self { recorder: Recorder::new(client.clone(), reporter), client })
+    }
+
+    fn pods(&self, namespace: &str) -> Api<PodObject> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn read(&self, key: &PodKey) -> Result<Option<PodRead>, WriteError> {
+        let found = self.pods(&key.namespace).get_opt(&key.name).await.map_err(meaning)?;
+        Ok(found.map(|object| PodRead {
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            object: Arc::new(object),
+        }))
+    }
+
+    async fn write_binding(&self, write: &BindWrite) -> Result<(), WriteError> {
+        let pod = &write.order.pod;
+        let written: Result<Status, _> =
+            self.pods(&pod.key.namespace).create_subresource("binding", &pod.key.name, &PostParams::default(), &binding(write)).await;
+        written.map(drop).map_err(meaning)
+    }
+
+    async fn write_touch(&self, pod: &PodRef) -> Result<(), WriteError> {
+        let now = jiff::Timestamp::now().to_string();
+        // The UID is a precondition: a pod created anew under the name is not ours to wake.
+        let metadata = ObjectMeta {
+            uid: Some(pod.uid.as_str().into()),
+            annotations: Some([(annotations::TOUCHED.to_string(), now)].into()),
+            ..ObjectMeta::default()
+        };
+        let patch = Patch::Merge(metadata.into_request_partial::<PodObject>());
+        self.pods(&pod.key.namespace).patch_metadata(&pod.key.name, &PatchParams::default(), &patch).await.map(drop).map_err(meaning)
+    }
+
+    async fn write_event(&self, event: &Event) -> Result<(), WriteError> {
+        let regarding = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: Some(event.pod.key.namespace.to_string()),
+            name: Some(event.pod.key.name.to_string()),
+            uid: Some(event.pod.uid.as_str().into()),
+            ..ObjectReference::default()
+        };
+        let event = KubeEvent {
+            type_: if event.warning { EventType::Warning } else { EventType::Normal },
+            reason: event.reason.into(),
+            note: Some(shortened(&event.note)),
+            action: "Scheduling".into(),
+            secondary: None,
+        };
+        self.recorder.publish(&event, &regarding).await.map_err(meaning)
+    }
+}
+
+/// Node, devices and environment values in one object.
+fn binding(write: &BindWrite) -> Binding {
+    let order = &write.order;
+    let mut annotations: std::collections::BTreeMap<String, String> = order.env.iter().map(annotations::env_annotation).collect();
+    if !order.grant.containers.is_empty() {
+        annotations.insert(annotations::DEVICES.into(), annotations::render_devices(&order.grant));
+    }
+    Binding {
+        metadata: ObjectMeta {
+            name: Some(order.pod.key.name.to_string()),
+            namespace: Some(order.pod.key.namespace.to_string()),
+            uid: Some(order.pod.uid.as_str().into()),
+            resource_version: Some(write.resource_version.clone()),
+            annotations: (!annotations.is_empty()).then_some(annotations),
+            ..ObjectMeta::default()
+        },
+        // The kind is spelled out: the API server copies topology labels only for targets of this kind.
+        target: ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            name: Some(order.grant.node.as_str().into()),
+            ..ObjectReference::default()
+        },
+    }
+}
+
+/// Cut at a character within the API's limit.
+fn shortened(note: &str) -> String {
+    if note.len() <= NOTE_BYTES_MAX {
+        return note.into();
+    }
+    let mut end = NOTE_BYTES_MAX - '…'.len_utf8();
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &note[..end])
+}
+
+/// What an error means for the question whether something was written.
+fn meaning(error: kube::Error) -> WriteError {
+    let kube::Error::Api(status) = error else { return WriteError::Unclear(error.to_string()) };
+    let message = status.message.clone();
+    match status.code {
+        404 => WriteError::NotFound(message),
+        409 => WriteError::Conflict(message),
+        429 => {
+            let after_s = status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
+            WriteError::Throttled { after: Duration::from_secs(after_s.into()), message }
+        }
+        code @ 400..=499 => WriteError::Refused { code, message },
+        code => WriteError::Unclear(format!("{code} {message}")),
+    }
+}
+
+impl Writer for KubeWriter {
+    fn read_pod<'a>(&'a self, key: &'a PodKey) -> BoxFuture<'a, Result<Option<PodRead>, WriteError>> {
+        self.read(key).boxed()
+    }
+
+    fn bind<'a>(&'a self, write: &'a BindWrite) -> BoxFuture<'a, Result<(), WriteError>> {
+        self.write_binding(write).boxed()
+    }
+
+    fn touch<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>> {
+        self.write_touch(pod).boxed()
+    }
+
+    fn event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), WriteError>> {
+        self.write_event(event).boxed()
+    }
+}
+
+impl fmt::Debug for KubeWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KubeWriter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::BindOrder;
+    use crate::model::{Amount, ContainerGrant, DeviceShare, Grant};
+
+    #[test]
+    fn a_long_note_is_cut_at_a_character() {
+        assert_eq!(shortened("short"), "short");
+        for pad in 0..4 {
+            let note = format!("{}{}", "x".repeat(pad), "🦀".repeat(400));
+            let cut = shortened(&note);
+            assert!(cut.len() <= NOTE_BYTES_MAX && cut.len() > NOTE_BYTES_MAX - 8 && cut.ends_with('…'), "{}", cut.len());
+        }
+    }
+
+    #[test]
+    fn a_binding_carries_node_devices_and_its_preconditions_in_one_object() {
+        let share = DeviceShare { resource: "nvidia.com/gpu".into(), device: Some("3".into()), amount: Amount::Whole };
+        let grant = Grant { node: "n1".into(), containers: vec![ContainerGrant { container: "main".into(), devices: vec![share] }] };
+        let pod = PodRef { key: PodKey::new("default", "train"), uid: "u-1".into() };
+        let write = BindWrite { order: BindOrder { pod, grant, env: Vec::new() }, resource_version: "17".into() };
+        let json = serde_json::to_value(binding(&write)).unwrap();
+        assert_eq!(json["apiVersion"], "v1");
+        assert_eq!(json["kind"], "Binding");
+        assert_eq!(json["metadata"]["uid"], "u-1");
+        assert_eq!(json["metadata"]["resourceVersion"], "17");
+        assert_eq!(json["metadata"]["annotations"][annotations::DEVICES], r#"{"main":[{"id":"3","resource":"nvidia.com/gpu"}]}"#);
+        assert_eq!(json["target"]["kind"], "Node");
+        assert_eq!(json["target"]["name"], "n1");
+    }
+}
