@@ -1,1 +1,67 @@
-//! HTTP routes: the scheduler's verbs, admission, explain, metrics, health.
+//! HTTP: the scheduler's verbs, health, metrics and the read-only API. It decides statuses, limits and how
+//! connections live and die; what is answered is decided behind [`crate::host::Host`].
+//!
+//! | route | for |
+//! |---|---|
+//! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler |
+//! | `GET /healthz`, `/readyz` | kubelet |
+//! | `GET /metrics` | Prometheus |
+//! | `GET /api/v1/{nodes,book,digest,journal}`, `/api/v1/pods/{namespace}/{name}` | people |
+
+mod body;
+mod connection;
+mod reply;
+mod server;
+mod verbs;
+mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+pub use server::{ServeLimits, Server};
+
+use crate::host::{Binder, Host};
+
+/// What the routes answer from.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Where questions go.
+    pub host: Arc<Host>,
+    /// Where bindings go.
+    pub binder: Arc<Binder>,
+}
+
+impl Api {
+    /// Every route, for the address that kube-scheduler calls.
+    pub fn router(self) -> Router {
+        self.scheduler().merge(self.observer())
+    }
+
+    /// The scheduler's verbs.
+    pub fn scheduler(&self) -> Router {
+        Router::new()
+            .route("/scheduler/filter", any(verbs::filter))
+            .route("/scheduler/prioritize", any(verbs::prioritize))
+            .route("/scheduler/preempt", any(verbs::preempt))
+            .route("/scheduler/bind", any(verbs::bind))
+            .route("/scheduler/{verb}", any(verbs::unknown))
+            .fallback(reply::no_such_route)
+            .with_state(self.clone())
+    }
+
+    /// What probes, Prometheus and people read; nothing here changes anything.
+    pub fn observer(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(views::healthz))
+            .route("/readyz", get(views::readyz))
+            .route("/metrics", get(views::metrics))
+            .route("/api/v1/nodes", get(views::nodes))
+            .route("/api/v1/book", get(views::book))
+            .route("/api/v1/digest", get(views::digest))
+            .route("/api/v1/journal", get(views::journal))
+            .route("/api/v1/pods/{namespace}/{name}", get(views::pod))
+            .with_state(self.clone())
+    }
+}

@@ -1,0 +1,76 @@
+//! What probes, Prometheus and people read. Nothing here changes anything.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, reply};
+use crate::engine::Engine;
+use crate::wire::api::{BookView, DigestView, JournalView, NodesView, PodView};
+
+/// Alive: the process answers.
+pub(super) async fn healthz() -> Response {
+    reply::text(StatusCode::OK, "ok\n".into())
+}
+
+/// Ready to answer, or to take over where another replica has the voice: what it waits for otherwise.
+pub(super) async fn readyz(State(api): State<Api>) -> Response {
+    match (api.host.able(), api.host.ready()) {
+        (Err(waiting), _) => reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {waiting}\n")),
+        (Ok(()), Err(waiting)) => reply::text(StatusCode::OK, format!("ok, silent: {waiting}\n")),
+        (Ok(()), Ok(())) => reply::text(StatusCode::OK, "ok\n".into()),
+    }
+}
+
+/// The exposition text.
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    reply::exposition(api.host.metrics().render())
+}
+
+/// Every node with its devices and who holds them.
+pub(super) async fn nodes(State(api): State<Api>) -> Response {
+    view_json(&api.host.look(NodesView::of))
+}
+
+/// Who holds what, and who waits.
+pub(super) async fn book(State(api): State<Api>) -> Response {
+    view_json(&api.host.look(BookView::of))
+}
+
+/// Equal for equal durable facts.
+pub(super) async fn digest(State(api): State<Api>) -> Response {
+    view_json(&DigestView { digest: api.host.look(Engine::digest) })
+}
+
+/// Why the last decision on a pod came out as it did.
+pub(super) async fn pod(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    match api.host.look(|engine| PodView::of(engine, &namespace, &name)) {
+        Some(view) => view_json(&view),
+        None => reply::problem(StatusCode::NOT_FOUND, "no pod of this name asks for an accelerator, as far as was seen"),
+    }
+}
+
+/// `?count=100`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Newest {
+    #[serde(default = "hundred")]
+    count: usize,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// The newest inputs of the engine.
+pub(super) async fn journal(State(api): State<Api>, Query(newest): Query<Newest>) -> Response {
+    let view = api.host.journal(|journal| JournalView { evicted: journal.evicted(), entries: journal.newest(newest.count) });
+    view_json(&view)
+}
+
+fn view_json(view: &impl Serialize) -> Response {
+    match serde_json::to_vec(view) {
+        Ok(body) => reply::json(StatusCode::OK, body),
+        Err(error) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
