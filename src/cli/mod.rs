@@ -10,6 +10,7 @@ mod draw;
 mod policy;
 pub mod report;
 mod scene;
+mod serve;
 pub mod simulate;
 
 use std::ffi::OsString;
@@ -20,10 +21,15 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 pub use advice::Advice;
 pub use console::{Console, Format};
+pub use serve::{ServeArgs, run as serve};
 
 /// Every command, in the order that help shows.
-pub static ALL: &[Command] =
-    &[Command::of::<simulate::SimulateArgs>(), Command::of::<policy::PolicyArgs>(), Command::of::<completion::CompletionArgs>()];
+pub static ALL: &[Command] = &[
+    Command::of::<ServeArgs>(),
+    Command::of::<simulate::SimulateArgs>(),
+    Command::of::<policy::PolicyArgs>(),
+    Command::of::<completion::CompletionArgs>(),
+];
 
 /// A command: its arguments are the type, and running it is what the arguments do.
 pub trait Run: Args + Sized {

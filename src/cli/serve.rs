@@ -1,0 +1,192 @@
+//! `gangplank serve`: the extender in a cluster. Decides which parts run and which end of a part is the end of the
+//! process: none of them may be missing unnoticed, so any that ends takes the rest with it, and Kubernetes starts anew.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Console, Exit, Run};
+use crate::api::{Api, ServeLimits, Server};
+use crate::cluster::{KubeWriter, LeaseName, Session, SessionLimits, carry_out, connect, follow_lease};
+use crate::host::{BindLimits, Binder, Clock, Host, Journal, JournalLimits};
+use crate::policy::Profile;
+use crate::telemetry::{LogFormat, Metrics, logs};
+
+/// Arguments of `gangplank serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where kube-scheduler calls; loopback, because the protocol authenticates nobody
+    #[arg(long, visible_alias = "extender-address", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9377")]
+    pub listen: SocketAddr,
+    /// Where /healthz, /readyz, /metrics and /api/v1 answer as well, for kubelet and Prometheus; never the scheduler's verbs
+    #[arg(long, visible_alias = "observe-address", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Which cluster; without it $KUBECONFIG, ~/.kube/config, or the pod's service account
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// What to manage and how to choose; `gangplank policy show` prints the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// The lease of the kube-scheduler beside this replica: it answers only while that one leads. Without it, always
+    #[arg(long, visible_alias = "leader-lease", value_name = "NAMESPACE/NAME")]
+    pub lease: Option<LeaseName>,
+    /// How the kube-scheduler beside this replica signs the lease, up to its first `_`: the host name, as a rule
+    #[arg(long, visible_alias = "leader-identity", value_name = "NAME", env = "HOSTNAME")]
+    pub identity: Option<String>,
+    /// Also write every input to this new file, so that the run can be replayed
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// End the journal file at this size
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub journal_max_mib: u64,
+    /// Answer a bind within this time; keep it below the extender's httpTimeout
+    #[arg(long, value_name = "MS", default_value_t = 1700, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    pub bind_deadline_ms: u64,
+    /// Compare the book with a fresh list about this often
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    pub relist_seconds: u64,
+    /// Which log lines to write
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
+    pub log: String,
+    /// Their shape
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+impl Run for ServeArgs {
+    const NAME: &'static str = "serve";
+    const ABOUT: &'static str = "Answer kube-scheduler as its extender";
+
+    fn run(self, _console: Console) -> anyhow::Result<Exit> {
+        logs(&self.log, self.log_format)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
+        runtime.block_on(run(self))?;
+        // Whatever a task still waits for must not hold up the end.
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        Ok(Exit::Ok)
+    }
+}
+
+/// How often time is told to have passed.
+const TICK: Duration = Duration::from_secs(1);
+/// Gauges are as old as this at most.
+const MEASURE_TICKS: u64 = 5;
+/// The check walks the whole book.
+const CHECK_TICKS: u64 = 60;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What it could not start with, or which part ended.
+pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let profile = Arc::new(profile(args.profile.as_deref())?);
+    let metrics = Arc::new(Metrics::new());
+    let limits = JournalLimits { file_bytes_max: args.journal_max_mib << 20, ..JournalLimits::default() };
+    let journal = match &args.journal {
+        Some(path) => Journal::with_file(limits, path, metrics.clone())?,
+        None => Journal::new(limits, metrics.clone()),
+    };
+    let client = connect(args.kubeconfig.as_deref()).await?;
+    let identity = identity(&args)?;
+    let (host, effects) = Host::new(profile, Clock::system(), metrics.clone(), journal);
+    let writer = KubeWriter::new(client.clone(), identity.clone());
+    let deadline = Duration::from_millis(args.bind_deadline_ms);
+    let bind_limits = BindLimits { deadline, call: deadline / 2, ..BindLimits::default() };
+    let binder = Binder::new(host.clone(), writer.clone(), bind_limits);
+
+    let api = Api { host: host.clone(), binder: binder.clone() };
+    let (stop, stopped) = watch::channel(false);
+    let server = Server::bind(args.listen, api.clone().router(), ServeLimits::default(), metrics.clone());
+    let server = server.await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), identity, "answers kube-scheduler");
+    let mut serving = tokio::spawn(server.run(stopped.clone()));
+    let mut observed = match args.metrics_listen {
+        Some(address) => {
+            let server = Server::bind(address, api.observer(), ServeLimits::default(), metrics.clone());
+            let server = server.await.with_context(|| format!("cannot listen on {address}"))?;
+            tracing::info!(address = %server.address()?, "answers probes and Prometheus");
+            tokio::spawn(server.run(stopped))
+        }
+        None => tokio::spawn(std::future::pending()),
+    };
+    if args.lease.is_some() {
+        // Silent until the lease has been read: the scheduler beside us may be the standby.
+        host.wait_for(crate::host::Part::Voice, Some("the lease to be read".into()));
+    }
+    let voice_host = host.clone();
+    let (voice_client, lease) = (client.clone(), args.lease.clone());
+    let mut voice = tokio::spawn(async move {
+        match lease {
+            Some(lease) => follow_lease(voice_client, lease, identity, voice_host).await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut working = tokio::spawn(carry_out(effects, writer, metrics));
+    let session_limits = SessionLimits { relist_period: Duration::from_secs(args.relist_seconds) };
+    let mut session = tokio::spawn(Session::new(host.clone(), binder.clone(), session_limits).run(client));
+    let mut ticking = tokio::spawn(tick(host));
+
+    let ended = tokio::select! {
+        signal = terminated() => signal.map(|name| tracing::info!(signal = name, "ends: requests under way are finished")),
+        ended = &mut serving => Err(anyhow::anyhow!("the extender's server ended: {ended:?}")),
+        ended = &mut observed => Err(anyhow::anyhow!("the observer's server ended: {ended:?}")),
+        ended = &mut voice => Err(anyhow::anyhow!("the watch of the lease ended: {ended:?}")),
+        ended = &mut working => Err(anyhow::anyhow!("the writer of effects ended: {ended:?}")),
+        ended = &mut ticking => Err(anyhow::anyhow!("the ticker ended: {ended:?}")),
+        ended = &mut session => Err(ended.map_or_else(anyhow::Error::from, anyhow::Error::from)),
+    };
+    stop.send_replace(true);
+    if ended.is_ok() {
+        let _ = serving.await;
+        binder.drain().await;
+    }
+    ended
+}
+
+fn profile(path: Option<&std::path::Path>) -> anyhow::Result<Profile> {
+    let Some(path) = path else { return Ok(Profile::shipped()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("the profile {} cannot be read", path.display()))?;
+    Profile::parse(&text).with_context(|| format!("the profile {} is not valid", path.display()))
+}
+
+fn identity(args: &ServeArgs) -> anyhow::Result<String> {
+    if let Some(identity) = args.identity.as_ref().filter(|identity| !identity.is_empty()) {
+        return Ok(identity.clone());
+    }
+    let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match file.trim() {
+        "" if args.lease.is_some() => bail!("--lease needs --identity: the host name is not known"),
+        "" => Ok("gangplank".into()),
+        name => Ok(name.into()),
+    }
+}
+
+async fn tick(host: Arc<Host>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    for ticks in 0_u64.. {
+        interval.tick().await;
+        host.tick();
+        if ticks % MEASURE_TICKS == 0 {
+            host.measure();
+        }
+        if ticks % CHECK_TICKS == 0 {
+            host.check();
+        }
+    }
+}
+
+async fn terminated() -> anyhow::Result<&'static str> {
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    })
+}
