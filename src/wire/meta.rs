@@ -199,3 +199,75 @@ pub(super) fn cpu_milli(amount: &QuantityText) -> u64 {
 pub(super) fn memory_bytes(amount: &QuantityText) -> u64 {
     amount.read().map_or(MEMORY_BYTES_MAX, |amount| amount.units_rounded_up().min(MEMORY_BYTES_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use kube::core::{ObjectList, WatchEvent};
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject};
+
+    /// Each kind through every door it comes in by: a list, a watch event, a manifest.
+    fn check<K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static>(path: &str, object: &Value) {
+        assert_eq!(K::url_path(&(), None), path);
+        let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [object]}).to_string();
+        let list: ObjectList<K> = serde_json::from_str(&list).unwrap();
+        // The object before the type: the parser has to buffer it.
+        let event = format!(r#"{{"object":{object},"type":"ADDED"}}"#);
+        let WatchEvent::Added(added) = serde_json::from_str::<WatchEvent<K>>(&event).unwrap() else { panic!("{event}") };
+        let manifest: K = serde_saphyr::from_str(&serde_saphyr::to_string(object).unwrap()).unwrap();
+        for read in [&list.items[0], &added, &manifest] {
+            assert_eq!(read.meta().name.as_deref(), Some("x"));
+            assert_eq!(format!("{read:?}"), format!("{added:?}"));
+        }
+    }
+
+    #[test]
+    fn every_kind_can_be_listed_watched_and_read_from_a_manifest() {
+        let metadata =
+            json!({"name": "x", "namespace": "n", "uid": "u", "labels": {"a": "b"}, "creationTimestamp": "2026-10-01T12:00:00Z"});
+        check::<PodObject>(
+            "/api/v1/pods",
+            &json!({"metadata": metadata, "spec": {"priority": 5, "overhead": {"cpu": 0.5},
+                "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 4, "memory": "1Gi"}}}],
+                "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {}}]}}}}),
+        );
+        check::<NodeObject>("/api/v1/nodes", &json!({"metadata": metadata, "status": {"allocatable": {"cpu": "8", "nvidia.com/gpu": 8}}}));
+        check::<QuotaObject>("/api/v1/resourcequotas", &json!({"metadata": metadata, "spec": {"hard": {"requests.nvidia.com/gpu": 20}}}));
+        check::<BudgetObject>("/apis/policy/v1/poddisruptionbudgets", &json!({"metadata": metadata, "status": {"disruptionsAllowed": 1}}));
+        check::<PriorityClassObject>("/apis/scheduling.k8s.io/v1/priorityclasses", &json!({"metadata": metadata, "value": 7}));
+        let device = json!({"id": "GPU-0", "index": 0, "resource": "nvidia.com/gpu", "memoryMiB": 81559});
+        check::<AcceleratorNode>(
+            "/apis/gangplank.dev/v1alpha1/acceleratornodes",
+            &json!({"apiVersion": "gangplank.dev/v1alpha1", "kind": "AcceleratorNode", "metadata": metadata, "spec": {"devices": [device]}}),
+        );
+    }
+
+    #[test]
+    fn what_go_writes_for_empty_is_empty() {
+        let pod = json!({"metadata": {"name": "x", "creationTimestamp": null, "labels": null},
+            "spec": {"containers": null, "nodeSelector": null, "affinity": null, "tolerations": null, "overhead": null, "resources": null},
+            "status": null});
+        let pod: PodObject = serde_json::from_value(pod).unwrap();
+        assert_eq!((pod.spec, pod.status), Default::default());
+        let node: NodeObject = serde_json::from_value(json!({"metadata": null, "spec": null, "status": {"allocatable": null}})).unwrap();
+        assert_eq!(node, NodeObject::default());
+    }
+
+    #[test]
+    fn a_hostile_text_is_shown_short_and_cut_between_characters() {
+        let text = "ü".repeat(1000);
+        assert_eq!(QuantityText::from(text.as_str()).shown(), "ü".repeat(Quantity::TEXT_LEN_MAX));
+        assert_eq!(QuantityText::from("1").shown(), "1");
+    }
+
+    #[test]
+    fn sums_of_the_largest_amounts_do_not_overflow() {
+        let most = QuantityText::from("9e18");
+        assert!(cpu_milli(&most).checked_mul(1 << 20).is_some() && memory_bytes(&most).checked_mul(1 << 13).is_some());
+    }
+}
