@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_cube_mesh_is_the_published_one() {
-        // Pairs of `dgx-v` in socal-ucr/MAPA (BSD-3), counted from 1 there.
+        // Pairs of `dgx-v` in socal-ucr/MAPA (BSD-3-Clause, Copyright (c) 2021 University of California Riverside), counted from 1 there.
         let single = [(1, 2), (1, 3), (2, 4), (3, 7), (4, 8), (5, 6), (5, 7), (6, 8)];
         let double = [(1, 4), (1, 5), (2, 3), (2, 6), (3, 4), (5, 8), (6, 7), (7, 8)];
         let published = single.map(|(a, b)| (a - 1, b - 1, 1)).into_iter().chain(double.map(|(a, b)| (a - 1, b - 1, 2)));
