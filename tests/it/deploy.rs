@@ -16,7 +16,8 @@ use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
 use serde_json::{Value, json};
 
-const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+pub(crate) const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+pub(crate) const KIND: &str = "deploy/kind";
 const CHART: &str = "deploy/helm/gangplank";
 
 #[test]
@@ -250,7 +251,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+pub(crate) fn text(path: impl AsRef<Path>) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -273,9 +274,9 @@ fn examples() -> Vec<PathBuf> {
 }
 
 /// The command of tests/render, built once.
-struct Render(PathBuf);
+pub(crate) struct Render(PathBuf);
 
-fn render() -> Option<&'static Render> {
+pub(crate) fn render() -> Option<&'static Render> {
     static RENDER: LazyLock<Option<Render>> = LazyLock::new(Render::build);
     RENDER.as_ref()
 }
@@ -298,7 +299,7 @@ impl Render {
         }
     }
 
-    fn kustomize(&self, folder: &str) -> Vec<Value> {
+    pub(crate) fn kustomize(&self, folder: &str) -> Vec<Value> {
         self.objects(&["kustomize", folder])
     }
 
