@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use gangplank::cluster::{LEASE_VERBS, VERBS};
 use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
+use gangplank::telemetry::TABLE;
 use serde_json::{Value, json};
 
 pub(crate) const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
@@ -111,7 +113,7 @@ fn preempt_has_an_entry_of_its_own_that_pods_without_accelerators_can_do_without
 }
 
 #[test]
-fn the_account_may_do_what_the_security_page_says() {
+fn the_account_may_do_what_the_program_does_and_the_security_page_says() {
     let documented: BTreeSet<Grant> = text("docs/security.md")
         .lines()
         .filter_map(|line| {
@@ -131,6 +133,33 @@ fn the_account_may_do_what_the_security_page_says() {
         })
         .collect();
     assert_eq!(granted(), documented);
+    let used: BTreeSet<Grant> = VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect();
+    assert_eq!(granted(), used, "the role and what `gangplank serve` calls");
+}
+
+#[test]
+fn the_lease_may_be_read_where_it_is_and_by_its_name_alone() {
+    for (role, lease) in [("deploy/second-scheduler/rbac.yaml", "gangplank-scheduler"), ("deploy/kind/rbac.yaml", "kube-scheduler")] {
+        let role = yaml(role).into_iter().find(|object| object["kind"] == "Role").expect("a role");
+        let [rule] = role["rules"].as_array().expect("rules").as_slice() else { panic!("one rule") };
+        assert_eq!(rule["resourceNames"], json!([lease]));
+        for &(group, resource, verb) in LEASE_VERBS {
+            assert_eq!((&rule["apiGroups"], &rule["resources"]), (&json!([group]), &json!([resource])));
+            assert!(rule["verbs"].as_array().expect("verbs").contains(&json!(verb)), "{verb}");
+        }
+    }
+}
+
+#[test]
+fn alerts_and_runbook_name_metrics_that_exist() {
+    let documents = text("deploy/monitoring/prometheusrule.yaml") + &text("docs/runbook.md");
+    let mut named = 0;
+    for word in documents.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("gangplank_")) {
+        let name = word.trim_end_matches("_bucket");
+        assert!(TABLE.iter().any(|row| row.name == name), "{name}");
+        named += 1;
+    }
+    assert!(named >= 10, "{named}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
         Ok(leases.get_opt("gangplank-scheduler").await?.and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty()))
     })
     .await?;
-    // What `gangplank serve --leader-identity` is compared with.
+    // What `gangplank serve --identity` is compared with.
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     assert!(holder.starts_with(&format!("{}_", host.trim().to_lowercase())), "{holder}");
 
