@@ -289,7 +289,7 @@ fn yaml(path: impl AsRef<Path>) -> Vec<Value> {
     documents(&text(path))
 }
 
-fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 

@@ -15,7 +15,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::deploy::{KIND, SECOND_SCHEDULER, render, text};
+use crate::deploy::{KIND, SECOND_SCHEDULER, documents, render, text};
 use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, wait_until};
 
 const NAMESPACE: &str = "gangplank-system";
@@ -41,7 +41,7 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
     refuses_a_pod_that_is_not_restricted(&client).await?;
     the_account_may_bind_and_not_read_secrets(&plane).await?;
 
-    let scheduler = Scheduler::start(&plane, SECOND_SCHEDULER)?;
+    let scheduler = Process::kube_scheduler(&plane)?;
     let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let holder = wait_until("kube-scheduler to take its lease", TIMEOUT, async || {
         Ok(leases.get_opt("gangplank-scheduler").await?.and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty()))
@@ -49,7 +49,7 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
     .await?;
     // What `gangplank serve --identity` is compared with.
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    assert!(holder.starts_with(&format!("{}_", host.trim().to_lowercase())), "{holder}");
+    assert!(holder.starts_with(&format!("{}_", host.trim())), "{holder}");
 
     let namespace = create_namespace(&client, "second-scheduler").await?;
     create_pod(&client, &namespace, "plain", "gangplank", json!({})).await?;
@@ -57,8 +57,15 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
     wait_for_phase(&client, &namespace, "plain", "Running").await?;
     waits_because_the_extender_is_down(&client, &namespace, "accelerated").await?;
 
-    let log = scheduler.log();
-    assert!(!log.contains("forbidden"), "the account lacks a right that kube-scheduler uses:\n{log}");
+    // And then it comes up, with the arguments and the rights of its container.
+    let gangplank = Process::gangplank(&plane, &scheduler.extender, host.trim())?;
+    wait_for_phase(&client, &namespace, "accelerated", "Running").await?;
+    let pod = Api::<Pod>::namespaced(client.clone(), &namespace).get("accelerated").await?;
+    assert!(pod.metadata.annotations.unwrap_or_default().contains_key("gangplank.dev/devices"));
+
+    for log in [scheduler.log(), gangplank.log()] {
+        assert!(!log.contains("forbidden"), "the account lacks a right:\n{log}");
+    }
     Ok(())
 }
 
@@ -221,35 +228,50 @@ fn closed_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
-/// The kube-scheduler container of the second-scheduler shape, run with the rights of its account.
-struct Scheduler {
+/// One container of the second-scheduler shape, run with the rights of its account.
+struct Process {
+    extender: String,
     log: PathBuf,
     _child: tokio::process::Child,
 }
 
-impl Scheduler {
-    fn start(plane: &ControlPlane, shape: &str) -> Result<Self> {
+impl Process {
+    fn kube_scheduler(plane: &ControlPlane) -> Result<Self> {
         let kubeconfig = plane.service_account_kubeconfig(NAMESPACE, "gangplank")?;
+        let extender = closed_address()?;
         let config = plane.dir().join("installed-scheduler.yaml");
-        let shipped = text(format!("{shape}/scheduler-config.yaml"));
+        let shipped = text("deploy/second-scheduler/scheduler-config.yaml");
         let connection = format!("clientConnection:\n  kubeconfig: {}\n", kubeconfig.display());
-        fs::write(&config, shipped.replace("clientConnection:\n", &connection).replace(EXTENDER, &closed_address()?))?;
+        fs::write(&config, shipped.replace("clientConnection:\n", &connection).replace(EXTENDER, &extender))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let log = plane.log_path("installed-scheduler");
-        let file = File::create(&log)?;
-        let child = tokio::process::Command::new(plane.binary())
+        let mut command = tokio::process::Command::new(plane.binary());
+        command
             .arg("kube-scheduler")
             .arg(format!("--config={}", config.display()))
             .arg(format!("--authentication-kubeconfig={}", kubeconfig.display()))
             .arg(format!("--authorization-kubeconfig={}", kubeconfig.display()))
             .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into(), "--v=2".into()])
-            .env("CONTROL_PLANE_UNTIL_STDIN_CLOSES", "1")
-            .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self { log, _child: child })
+            .env("CONTROL_PLANE_UNTIL_STDIN_CLOSES", "1");
+        Self::spawn(command, extender, plane.log_path("installed-scheduler"))
+    }
+
+    /// The container's own arguments, at other addresses.
+    fn gangplank(plane: &ControlPlane, extender: &str, host: &str) -> Result<Self> {
+        let kubeconfig = plane.service_account_kubeconfig(NAMESPACE, "gangplank")?;
+        let deployment = documents(&text("deploy/second-scheduler/deployment.yaml")).remove(0);
+        let arguments = deployment.pointer("/spec/template/spec/initContainers/0/args").and_then(Value::as_array).context("arguments")?;
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gangplank"));
+        for argument in arguments.iter().filter_map(Value::as_str) {
+            command.arg(argument.replace(EXTENDER, extender).replace("0.0.0.0:10271", "127.0.0.1:0").replace("$(POD_NAME)", host));
+        }
+        command.env("KUBECONFIG", &kubeconfig);
+        Self::spawn(command, extender.to_owned(), plane.log_path("installed-gangplank"))
+    }
+
+    fn spawn(mut command: tokio::process::Command, extender: String, log: PathBuf) -> Result<Self> {
+        let file = File::create(&log)?;
+        let child = command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).kill_on_drop(true).spawn()?;
+        Ok(Self { extender, log, _child: child })
     }
 
     fn log(&self) -> String {
