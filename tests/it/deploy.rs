@@ -139,13 +139,13 @@ fn the_account_may_do_what_the_program_does_and_the_security_page_says() {
 
 #[test]
 fn the_lease_may_be_read_where_it_is_and_by_its_name_alone() {
-    for (role, lease) in [("deploy/second-scheduler/rbac.yaml", "gangplank-scheduler"), ("deploy/kind/rbac.yaml", "kube-scheduler")] {
-        let role = yaml(role).into_iter().find(|object| object["kind"] == "Role").expect("a role");
-        let [rule] = role["rules"].as_array().expect("rules").as_slice() else { panic!("one rule") };
-        assert_eq!(rule["resourceNames"], json!([lease]));
+    for (file, lease) in [("deploy/second-scheduler/rbac.yaml", "gangplank-scheduler"), ("deploy/kind/rbac.yaml", "kube-scheduler")] {
+        let role = yaml(file).into_iter().find(|object| object["kind"] == "Role").expect("a role");
+        let [granted] = role["rules"].as_array().expect("rules").as_slice() else { panic!("one rule") };
+        assert_eq!(granted["resourceNames"], json!([lease]));
         for &(group, resource, verb) in LEASE_VERBS {
-            assert_eq!((&rule["apiGroups"], &rule["resources"]), (&json!([group]), &json!([resource])));
-            assert!(rule["verbs"].as_array().expect("verbs").contains(&json!(verb)), "{verb}");
+            assert_eq!((&granted["apiGroups"], &granted["resources"]), (&json!([group]), &json!([resource])));
+            assert!(granted["verbs"].as_array().expect("verbs").contains(&json!(verb)), "{verb}");
         }
     }
 }
