@@ -4,16 +4,21 @@
 //! | route | for |
 //! |---|---|
 //! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler |
+//! | `POST /admission/{mutate,validate}` | API servers before 1.36, over TLS |
 //! | `GET /healthz`, `/readyz` | kubelet |
 //! | `GET /metrics` | Prometheus |
 //! | `GET /api/v1/{nodes,book,digest,journal}`, `/api/v1/pods/{namespace}/{name}` | people |
 
+pub mod admission;
 mod body;
+pub mod certs;
 mod connection;
 mod reply;
 mod server;
+pub mod tls;
 mod verbs;
 mod views;
+pub mod webhook;
 
 use std::sync::Arc;
 

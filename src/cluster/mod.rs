@@ -16,6 +16,7 @@ mod intake;
 mod lease;
 mod relist;
 mod session;
+pub mod webhook_config;
 mod writer;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

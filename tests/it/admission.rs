@@ -2,10 +2,12 @@
 
 mod real;
 mod table;
+mod webhook;
 mod without_cluster;
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gangplank::policy::Profile;
@@ -13,6 +15,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use table::{Case, Table};
+use webhook::Replicas;
 
 use crate::support::{ControlPlane, Options, apply_yaml, wait_until};
 
@@ -38,6 +41,32 @@ async fn the_policies_do_what_the_table_says_on_a_real_api_server() -> Result<()
 
     pods_of_many_containers_stay_within_the_cost_limits(&client).await?;
     validating_policies_type_check(&client).await
+}
+
+#[tokio::test]
+async fn the_webhook_does_what_the_table_says_while_its_authorities_are_replaced() -> Result<()> {
+    const AUTHORITIES_SEEN: usize = 3;
+    const ROTATES_WITHIN: Duration = Duration::from_secs(90);
+    let Some(control_plane) = start("the admission webhook") else { return Ok(()) };
+    let client = control_plane.client().await?;
+    real::prepare(&client, &Table::read("webhook")).await.map_err(anyhow::Error::msg)?;
+    let replicas = Replicas::start(&control_plane, &client).await?;
+    take_effect(&client, &Table::read("probe").cases).await?;
+
+    let (began, mut rounds, mut authorities) = (Instant::now(), 0, BTreeSet::new());
+    while authorities.len() < AUTHORITIES_SEEN {
+        if began.elapsed() > ROTATES_WITHIN {
+            bail!("{} authorities in {ROTATES_WITHIN:?}", authorities.len());
+        }
+        let table = Table::read(&format!("webhook-{rounds}"));
+        hold(&client, table.cases.iter().filter(|case| case.for_webhook)).await.with_context(|| format!("round {rounds}"))?;
+        let bundle = replicas.ca_bundle().await?;
+        authorities.extend(bundle.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned));
+        rounds += 1;
+    }
+
+    replicas.stop().await;
+    only_those_who_need_the_webhook_miss_it(&client).await
 }
 
 #[test]
@@ -139,6 +168,26 @@ async fn validating_policies_type_check(client: &Client) -> Result<()> {
             .and_then(|status| status.type_checking.as_ref())
             .and_then(|checked| checked.expression_warnings.clone());
         assert_eq!(warnings.unwrap_or_default(), Vec::new(), "{}", checked.name_any());
+    }
+    Ok(())
+}
+
+/// With no replica left: what asks for accelerators in a namespace that opted in is refused, and nothing else.
+async fn only_those_who_need_the_webhook_miss_it(client: &Client) -> Result<()> {
+    let pod = |limits: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "without-webhook"},
+            "spec": {"containers": [{"name": "main", "image": "example.com/image:1", "resources": {"limits": limits}}]}})
+    };
+    let refusal = real::create_as_tenant(client, "team", &pod(json!({"nvidia.com/gpu": 1}))).await.err().context("it was admitted")?;
+    assert!(refusal.contains("failed calling webhook"), "{refusal}");
+    for (namespace, limits) in [
+        ("team", json!({"cpu": 1})),
+        ("stranger", json!({"nvidia.com/gpu": 1})),
+        ("opted-out", json!({"nvidia.com/gpu": 1})),
+        ("kube-system", json!({"nvidia.com/gpu": 1})),
+        ("gangplank-system", json!({"nvidia.com/gpu": 1})),
+    ] {
+        real::create_as_tenant(client, namespace, &pod(limits)).await.map_err(anyhow::Error::msg).context(namespace)?;
     }
     Ok(())
 }

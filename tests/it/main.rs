@@ -4,5 +4,4 @@
 mod admission;
 mod control_plane;
 mod deploy;
-mod install;
 mod support;
