@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use gangplank::cluster::{LEASE_VERBS, VERBS};
 use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
+use gangplank::telemetry::TABLE;
 use serde_json::{Value, json};
 
-const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+pub(crate) const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+pub(crate) const KIND: &str = "deploy/kind";
 const CHART: &str = "deploy/helm/gangplank";
 
 #[test]
@@ -110,7 +113,7 @@ fn preempt_has_an_entry_of_its_own_that_pods_without_accelerators_can_do_without
 }
 
 #[test]
-fn the_account_may_do_what_the_security_page_says() {
+fn the_account_may_do_what_the_program_does_and_the_security_page_says() {
     let documented: BTreeSet<Grant> = text("docs/security.md")
         .lines()
         .filter_map(|line| {
@@ -130,6 +133,33 @@ fn the_account_may_do_what_the_security_page_says() {
         })
         .collect();
     assert_eq!(granted(), documented);
+    let used: BTreeSet<Grant> = VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect();
+    assert_eq!(granted(), used, "the role and what `gangplank serve` calls");
+}
+
+#[test]
+fn the_lease_may_be_read_where_it_is_and_by_its_name_alone() {
+    for (file, lease) in [("deploy/second-scheduler/rbac.yaml", "gangplank-scheduler"), ("deploy/kind/rbac.yaml", "kube-scheduler")] {
+        let role = yaml(file).into_iter().find(|object| object["kind"] == "Role").expect("a role");
+        let [granted] = role["rules"].as_array().expect("rules").as_slice() else { panic!("one rule") };
+        assert_eq!(granted["resourceNames"], json!([lease]));
+        for &(group, resource, verb) in LEASE_VERBS {
+            assert_eq!((&granted["apiGroups"], &granted["resources"]), (&json!([group]), &json!([resource])));
+            assert!(granted["verbs"].as_array().expect("verbs").contains(&json!(verb)), "{verb}");
+        }
+    }
+}
+
+#[test]
+fn alerts_and_runbook_name_metrics_that_exist() {
+    let documents = text("deploy/monitoring/prometheusrule.yaml") + &text("docs/runbook.md");
+    let mut named = 0;
+    for word in documents.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("gangplank_")) {
+        let name = word.trim_end_matches("_bucket");
+        assert!(TABLE.iter().any(|row| row.name == name), "{name}");
+        named += 1;
+    }
+    assert!(named >= 10, "{named}");
 }
 
 #[test]
@@ -250,7 +280,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+pub(crate) fn text(path: impl AsRef<Path>) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -259,7 +289,7 @@ fn yaml(path: impl AsRef<Path>) -> Vec<Value> {
     documents(&text(path))
 }
 
-fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -273,9 +303,9 @@ fn examples() -> Vec<PathBuf> {
 }
 
 /// The command of tests/render, built once.
-struct Render(PathBuf);
+pub(crate) struct Render(PathBuf);
 
-fn render() -> Option<&'static Render> {
+pub(crate) fn render() -> Option<&'static Render> {
     static RENDER: LazyLock<Option<Render>> = LazyLock::new(Render::build);
     RENDER.as_ref()
 }
@@ -298,7 +328,7 @@ impl Render {
         }
     }
 
-    fn kustomize(&self, folder: &str) -> Vec<Value> {
+    pub(crate) fn kustomize(&self, folder: &str) -> Vec<Value> {
         self.objects(&["kustomize", folder])
     }
 

@@ -4,4 +4,5 @@
 mod admission;
 mod control_plane;
 mod deploy;
+mod install;
 mod support;
