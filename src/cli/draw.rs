@@ -3,8 +3,9 @@
 //! ```text
 //! dgx-1  nvidia.com/gpu  [A ][A ][b½][bc][· ][· ][· ][x ]
 //! ```
-//! A capital letter holds the whole device, small letters share it, `·` is free, `x` is unhealthy, `?` is held by a
-//! pod whose device is not known.
+//! A capital letter holds the whole device (`A2` once the alphabet is through), small letters share it, a bar says how
+//! much of it one holder has, `+` stands for more holders, `·` is free, `x` is unhealthy, `?` is held by a pod whose
+//! device is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -82,7 +83,7 @@ enum Cell {
     Free,
     Unhealthy,
     Unknown,
-    Whole(char),
+    Whole(String),
     Shares(Vec<(char, u32)>),
 }
 
@@ -92,7 +93,7 @@ impl Cell {
             Self::Free => ("[· ]".to_owned(), "2"),
             Self::Unhealthy => ("[x ]".to_owned(), "31"),
             Self::Unknown => ("[? ]".to_owned(), "33"),
-            Self::Whole(letter) => (format!("[{letter} ]"), "36"),
+            Self::Whole(letter) => (format!("[{letter:<2}]"), "36"),
             Self::Shares(shares) => match shares.as_slice() {
                 [(letter, milli)] => (format!("[{letter}{}]", eighths(*milli)), "35"),
                 [(first, _), (second, _)] => (format!("[{first}{second}]"), "35"),
@@ -113,19 +114,19 @@ fn eighths(milli: u32) -> char {
 /// What holds each known device of each node.
 type Cells = BTreeMap<(NodeName, ResourceName, DeviceId), Cell>;
 
-fn cells(cluster: &Cluster, letters: &BTreeMap<PodUid, char>) -> Cells {
+fn cells(cluster: &Cluster, letters: &BTreeMap<PodUid, String>) -> Cells {
     let mut cells = Cells::new();
     for pod in holders(cluster) {
-        let (Some(grant), letter) = (&pod.pod.recorded, letters.get(&pod.pod.uid).copied().unwrap_or('#')) else { continue };
+        let (Some(grant), Some(letter)) = (&pod.pod.recorded, letters.get(&pod.pod.uid)) else { continue };
         for share in grant.containers.iter().flat_map(|container| &container.devices) {
             let Some(device) = &share.device else { continue };
             let key = (grant.node.clone(), share.resource.clone(), device.clone());
             match share.amount {
-                Amount::Whole => drop(cells.insert(key, Cell::Whole(letter.to_ascii_uppercase()))),
+                Amount::Whole => drop(cells.insert(key, Cell::Whole(letter.clone()))),
                 Amount::Share { milli, .. } => {
                     let cell = cells.entry(key).or_insert_with(|| Cell::Shares(Vec::new()));
                     if let Cell::Shares(shares) = cell {
-                        let letter = letter.to_ascii_lowercase();
+                        let letter = letter.chars().next().unwrap_or('#');
                         match shares.iter_mut().find(|(holder, _)| *holder == letter) {
                             Some((_, held)) => *held += milli,
                             None => shares.push((letter, milli)),
@@ -167,24 +168,36 @@ fn kind(pool: &Pool) -> String {
     pool.product.as_ref().map_or_else(|| pool.resource.to_string(), ToString::to_string)
 }
 
-fn holders(cluster: &Cluster) -> impl Iterator<Item = &SimPod> {
-    cluster.pods().filter(|pod| pod.pod.occupies())
+/// By age, so that the picture does not depend on UIDs.
+fn holders(cluster: &Cluster) -> Vec<&SimPod> {
+    let mut holders: Vec<&SimPod> = cluster.pods().filter(|pod| pod.pod.occupies()).collect();
+    holders.sort_by_key(|pod| pod.created);
+    holders
 }
 
-/// Letters in the order of creation, those of this run first; `#` once they run out.
-fn letters(cluster: &Cluster, bound_before: &BTreeSet<PodUid>) -> BTreeMap<PodUid, char> {
-    let mut granted: Vec<&SimPod> = holders(cluster).filter(|pod| pod.pod.recorded.is_some()).collect();
+/// Letters in the order of creation, pods of this run first: capitals for whole devices, small ones for shares.
+fn letters(cluster: &Cluster, bound_before: &BTreeSet<PodUid>) -> BTreeMap<PodUid, String> {
+    let mut granted: Vec<&SimPod> = holders(cluster).into_iter().filter(|pod| pod.pod.recorded.is_some()).collect();
     granted.sort_by_key(|pod| (bound_before.contains(&pod.pod.uid), pod.created));
-    granted.iter().zip('a'..='z').map(|(pod, letter)| (pod.pod.uid.clone(), letter)).collect()
+    let (mut wholes, mut shares) = (0_u32, 0_u32);
+    let mut letter = |pod: &SimPod| {
+        let (first, count) = if pod.pod.request.has_shares() { ('a', &mut shares) } else { ('A', &mut wholes) };
+        let (round, place) = (*count / LETTERS + 1, *count % LETTERS);
+        *count += 1;
+        match (char::from_u32(u32::from(first) + place), round) {
+            (Some(letter), 1) => letter.to_string(),
+            (Some(letter), 2..=9) if first == 'A' => format!("{letter}{round}"),
+            _ => "#".to_owned(),
+        }
+    };
+    granted.into_iter().map(|pod| (pod.pod.uid.clone(), letter(pod))).collect()
 }
 
-fn legend(cluster: &Cluster, letters: &BTreeMap<PodUid, char>) -> String {
+fn legend(cluster: &Cluster, letters: &BTreeMap<PodUid, String>) -> String {
     let mut lines: Vec<(u64, String)> = Vec::new();
     for pod in holders(cluster) {
         let Some(grant) = &pod.pod.recorded else { continue };
-        let letter = letters.get(&pod.pod.uid).copied().unwrap_or('#');
-        let whole = grant.containers.iter().flat_map(|container| &container.devices).all(|share| share.amount == Amount::Whole);
-        let letter = if whole { letter.to_ascii_uppercase() } else { letter };
+        let letter = letters.get(&pod.pod.uid).map_or("#", String::as_str);
         let devices: Vec<String> = (grant.containers.iter())
             .map(|container| {
                 let ids: Vec<String> = container.devices.iter().map(device).collect();
@@ -223,4 +236,24 @@ fn columns(text: &str) -> String {
         format!("  {}\n", fields.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// Letters of the alphabet.
+const LETTERS: u32 = 26;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_how_much_of_a_device_one_holder_has() {
+        for (milli, bar) in [(1, '▁'), (250, '▂'), (500, '▄'), (750, '▆'), (1000, '█')] {
+            assert_eq!(eighths(milli), bar, "{milli}");
+        }
+    }
+
+    #[test]
+    fn fields_two_blanks_apart_stand_under_each_other() {
+        assert_eq!(columns("A  ml/a  n1\nB2  ml/longer  n1\n"), "  A   ml/a       n1\n  B2  ml/longer  n1\n");
+    }
 }

@@ -6,12 +6,16 @@
 mod advice;
 mod completion;
 mod console;
+mod demo;
 mod draw;
+mod explain;
+mod http;
 mod policy;
 pub mod report;
 mod scene;
 mod serve;
 pub mod simulate;
+mod topo;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,8 +29,11 @@ pub use serve::{ServeArgs, run as serve};
 
 /// Every command, in the order that help shows.
 pub static ALL: &[Command] = &[
+    Command::of::<demo::DemoArgs>(),
     Command::of::<ServeArgs>(),
     Command::of::<simulate::SimulateArgs>(),
+    Command::of::<explain::ExplainArgs>(),
+    Command::of::<topo::TopoArgs>(),
     Command::of::<policy::PolicyArgs>(),
     Command::of::<completion::CompletionArgs>(),
 ];
@@ -146,6 +153,23 @@ fn bin_name(program: Option<&OsString>) -> &'static str {
     if stem.is_some_and(|stem| stem.starts_with("kubectl-") || stem.starts_with("kubectl_")) { "kubectl gangplank" } else { "gangplank" }
 }
 
+/// A name as one segment of a path. Kubernetes names need no escape; what does is nobody's name.
+fn segment(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-._".contains(*letter)).collect()
+}
+
+/// The JSON of an answer, or what the server has against the question.
+fn view(reply: &http::Reply) -> anyhow::Result<serde_json::Value> {
+    let parsed = serde_json::from_slice::<serde_json::Value>(&reply.body);
+    if reply.status == 200 {
+        return Ok(parsed?);
+    }
+    let text = parsed.ok().and_then(|problem| problem["error"].as_str().map(String::from));
+    anyhow::bail!("the server answers with status {}: {}", reply.status, text.unwrap_or_else(|| "no text".into()))
+}
+
+/// Where `gangplank serve` listens.
+const SERVER_DEFAULT: &str = "127.0.0.1:9377";
 const EXIT_CODES: &str = "Exit codes: 0 ok or fits, 1 error, 2 wrong usage, 3 does not fit, 4 timeout.";
 
 #[cfg(test)]

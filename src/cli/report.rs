@@ -177,17 +177,32 @@ impl Report {
                 if plain == 1 { "pod was placed that asks for" } else { "pods were placed that ask for" }
             );
         }
-        if !self.pending.is_empty() {
-            out.push_str("\nWAITING\n");
-        }
+        out.push_str(&self.waiting());
+        out.push('\n');
+        out.push_str(&self.summary.lines());
+        out
+    }
+}
+
+impl Report {
+    /// Who waits and why; pods that wait for the same are told once.
+    fn waiting(&self) -> String {
+        let mut groups: Vec<(&Pending, usize)> = Vec::new();
         for pending in &self.pending {
-            let _ = writeln!(out, "  {}  {}\n      {}", pending.pod, pending.reason, pending.message);
+            let same = |other: &&mut (&Pending, usize)| (&other.0.message, &other.0.remedy) == (&pending.message, &pending.remedy);
+            match groups.iter_mut().find(same) {
+                Some((_, more)) => *more += 1,
+                None => groups.push((pending, 0)),
+            }
+        }
+        let mut out = String::from(if groups.is_empty() { "" } else { "\nWAITING\n" });
+        for (pending, more) in groups {
+            let others = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let _ = writeln!(out, "  {}{others}  {}\n      {}", pending.pod, pending.reason, pending.message);
             if let Some(remedy) = &pending.remedy {
                 let _ = writeln!(out, "      what would change it: {remedy}");
             }
         }
-        out.push('\n');
-        out.push_str(&self.summary.lines());
         out
     }
 }

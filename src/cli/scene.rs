@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Advice;
-use crate::model::{Classes, PodKey, PodUid, PriorityClass, Quota, SHARE_MILLI};
+use crate::model::{Classes, PodKey, PodUid, PriorityClass, Quantity, Quota};
 use crate::sim::predicate::{self, Neighbours};
 use crate::sim::{Cluster, HardLimits, NodeView, SimNode, Usage};
+use crate::wire::admission::{self, Rules, Verdict};
 use crate::wire::manifest::{self, Document, Expanded, Namespaces, Place};
 use crate::wire::{AcceleratorNode, NodeObject, PriorityClassObject, QuotaObject};
 
 /// A cluster, ready to run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scene {
     /// Nodes and pods.
     pub(super) cluster: Cluster,
@@ -37,6 +38,7 @@ pub(super) struct Scene {
     pub(super) bound_before: BTreeSet<PodUid>,
     limits: Vec<HardLimits>,
     namespaces: Namespaces,
+    rules: Rules,
 }
 
 /// A pod that was never created.
@@ -51,7 +53,7 @@ pub(super) struct Refused {
 impl Scene {
     /// Takes the cluster as it is, then creates what the workloads ask for, in their order.
     pub(super) fn build(cluster: Vec<Document>, workloads: Vec<Document>, classes: &Classes) -> anyhow::Result<Self> {
-        let mut scene = Self::default();
+        let mut scene = Self::empty(classes);
         let reports = reports(cluster.iter().chain(&workloads))?;
         for document in cluster.iter().chain(&workloads) {
             let object = &document.object;
@@ -75,6 +77,23 @@ impl Scene {
             scene.workload(&document, classes).with_context(|| document.place.to_string())?;
         }
         Ok(scene)
+    }
+
+    fn empty(classes: &Classes) -> Self {
+        Self {
+            cluster: Cluster::default(),
+            pods: BTreeMap::new(),
+            nodes: Vec::new(),
+            quotas: Vec::new(),
+            quota_objects: Vec::new(),
+            classes: Vec::new(),
+            refused: Vec::new(),
+            notes: Vec::new(),
+            bound_before: BTreeSet::new(),
+            limits: Vec::new(),
+            namespaces: Namespaces::new(),
+            rules: Rules::shipped(Arc::new(classes.clone())),
+        }
     }
 
     fn surroundings(&mut self, object: &Value, reports: &BTreeMap<String, AcceleratorNode>, classes: &Classes) -> anyhow::Result<()> {
@@ -165,12 +184,15 @@ impl Scene {
             let message = format!("no PriorityClass with name {class} was found");
             return refuse("no-priority-class", message, "add the PriorityClass to the cluster files");
         }
-        let pod = manifest::pod(&object, classes, &self.namespaces)?;
-        let managed = self.namespaces.get(&*key.namespace).is_none_or(|labels| labels.get(MANAGED).is_some_and(|value| value == "true"));
-        if !managed && pod.pod.request.has_shares() && !object["spec"].to_string().contains(SHARE_MILLI) {
-            let message = format!("Namespace {} is not managed: the API server refuses a fraction of an extended resource", key.namespace);
+        if self.namespaces.get(&*key.namespace).is_none_or(|labels| labels.get(MANAGED).is_some_and(|value| value == "true")) {
+            if let Err(message) = admit(&mut object, &key, &self.rules) {
+                return refuse("invalid-request", message, "ask for whole devices, or for a share of one between 0.001 and 1");
+            }
+        } else if asks_for_a_fraction(&object["spec"], classes) {
+            let message = format!("namespace {} is not managed: the API server refuses a fraction of an extended resource", key.namespace);
             return refuse("invalid-request", message, "label the namespace gangplank.dev/managed=true");
         }
+        let pod = manifest::pod(&object, classes, &self.namespaces)?;
         let charge = manifest::charge(&object);
         let over = self.limits_of(Arc::clone(&key.namespace)).find_map(|limits| limits.admits(&charge).err());
         if let Some(message) = over {
@@ -188,6 +210,56 @@ impl Scene {
     fn limits_of(&mut self, namespace: Arc<str>) -> impl Iterator<Item = &mut HardLimits> {
         self.limits.iter_mut().filter(move |limits| limits.namespace == namespace)
     }
+}
+
+/// What admission does with a pod in a namespace that opted in.
+fn admit(pod: &mut Value, key: &PodKey, rules: &Rules) -> Result<(), String> {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "simulated",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "operation": "CREATE",
+            "namespace": &*key.namespace,
+            "name": &*key.name,
+            "userInfo": {"username": "simulated"},
+            "object": pod,
+        },
+    });
+    match admission::mutate(&review, rules).map_err(|error| error.to_string())? {
+        Verdict::Refuse(text) => Err(text),
+        Verdict::Ask(question) => Err(question.refusal),
+        Verdict::Allow(patch) => {
+            patch.iter().for_each(|operation| apply(pod, operation));
+            Ok(())
+        }
+    }
+}
+
+/// One JSON patch operation of those that admission uses: `add` and `remove`.
+fn apply(object: &mut Value, operation: &Value) {
+    let Some((parent, key)) = operation["path"].as_str().and_then(|path| path.rsplit_once('/')) else { return };
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match object.pointer_mut(parent) {
+        Some(Value::Object(map)) if operation["op"] == "remove" => drop(map.remove(&key)),
+        Some(Value::Object(map)) => drop(map.insert(key, operation["value"].clone())),
+        Some(Value::Array(list)) if key == "-" => list.push(operation["value"].clone()),
+        _ => {}
+    }
+}
+
+fn asks_for_a_fraction(spec: &Value, classes: &Classes) -> bool {
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
+    let amounts = containers.flat_map(|container| {
+        let of = |side: &str| container["resources"][side].as_object().into_iter().flatten();
+        of("limits").chain(of("requests"))
+    });
+    let mut managed = amounts.filter(|(name, _)| classes.of(name).is_some());
+    managed.any(|(_, amount)| {
+        let text = amount.as_str().map_or_else(|| amount.to_string(), String::from);
+        Quantity::parse(&text).is_ok_and(|amount| amount.whole().is_none())
+    })
 }
 
 /// Writes `spec.priority` and `spec.preemptionPolicy` as the Priority admission plugin does.

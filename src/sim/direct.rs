@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Binding, CallError, Calls, Change, Cluster, FilterReply, RefusedNode, SimPod, World};
+use super::{Binding, CallError, Calls, Change, Cluster, FilterReply, RefusedNode, SimPod, Story, World};
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
 use crate::model::{Curable, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
 use crate::policy::Profile;
@@ -165,8 +165,9 @@ impl World for Direct {
         written.map_err(|error| CallError(error.to_string()))
     }
 
-    fn refusal(&mut self, pod: &SimPod) -> Option<Refusal> {
-        self.stories.get(&pod.pod.uid).cloned()
+    fn refusal(&mut self, pod: &SimPod) -> Option<Story> {
+        let Refusal { reason, needed, there, remedy } = self.stories.get(&pod.pod.uid)?.clone();
+        Some(Story { code: reason.code().into(), needed, there, remedy })
     }
 
     fn touched(&mut self) -> Vec<PodUid> {

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use super::predicate::{self, Neighbours, Unfit};
 use super::story::{self, Story};
 use super::{Binding, Cluster, Queue, SimPod, World, score};
-use crate::model::{Grant, NodeName, PodKey, PodUid, Refusal};
+use crate::model::{Grant, NodeName, PodKey, PodUid};
 
 /// The scheduler: its queue, and its dice for ties.
 #[derive(Debug)]
@@ -225,12 +225,9 @@ fn describe<W: World>(world: &mut W, uid: &PodUid, outcome: &Outcome) -> Option<
         Outcome::Unschedulable(diagnosis) => {
             let condition = diagnosis.to_string();
             let by_extender = diagnosis.by_extender.then(|| world.refusal(&pod)).flatten();
-            let story = match by_extender {
-                Some(Refusal { reason, needed, there, remedy }) => Story { code: reason.code(), needed, there, remedy },
-                None => world.look(|cluster| story::tell(cluster, &pod, diagnosis)),
-            };
+            let story = by_extender.unwrap_or_else(|| world.look(|cluster| story::tell(cluster, &pod, diagnosis)));
             let Story { code, needed, there, remedy } = story;
-            Some(Waiting { key, code: code.into(), condition, needed, there, remedy })
+            Some(Waiting { key, code: code.into_owned(), condition, needed, there, remedy })
         }
     }
 }
@@ -238,7 +235,11 @@ fn describe<W: World>(world: &mut W, uid: &PodUid, outcome: &Outcome) -> Option<
 impl std::fmt::Display for Diagnosis {
     /// As kube-scheduler writes it: counts by text, sorted.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut lines: Vec<String> = self.reasons.iter().map(|(unfit, count)| format!("{count} {}", unfit.text)).collect();
+        let mut by_text: BTreeMap<&str, u32> = BTreeMap::new();
+        for (unfit, count) in &self.reasons {
+            *by_text.entry(&unfit.text).or_default() += count;
+        }
+        let mut lines: Vec<String> = by_text.iter().map(|(text, count)| format!("{count} {text}")).collect();
         lines.sort();
         write!(f, "0/{} nodes are available", self.nodes)?;
         if lines.is_empty() { f.write_str(".") } else { write!(f, ": {}.", lines.join(", ")) }
@@ -306,7 +307,7 @@ mod tests {
             self.cluster.bind(&binding).map_err(|error| CallError(error.to_string()))
         }
 
-        fn refusal(&mut self, _: &SimPod) -> Option<Refusal> {
+        fn refusal(&mut self, _: &SimPod) -> Option<Story> {
             None
         }
 

@@ -1,17 +1,18 @@
 //! Why no node takes a pod, for people: what was needed, what was there, and the smallest change that would help.
 //! kube-scheduler only counts nodes by reason; here the nodes that come nearest are looked at.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::predicate::{self, Neighbours};
 use super::{Cluster, Diagnosis, NodeView, SimPod};
 use crate::model::{Operator, Requirement, ResourceName};
 
-/// A refusal by kube-scheduler's own filters.
+/// Why a pod waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// A short, stable code.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What was needed.
     pub needed: String,
     /// What was there.
@@ -23,7 +24,7 @@ pub struct Story {
 /// Tells why none of the cluster's nodes takes `pod`. The rarest resource is looked at first: it is what the pod is about.
 pub fn tell(cluster: &Cluster, pod: &SimPod, diagnosis: &Diagnosis) -> Story {
     if diagnosis.nodes == 0 {
-        return Story { code: "no-nodes", needed: "a node".into(), there: "none".into(), remedy: "add a node".into() };
+        return Story { code: "no-nodes".into(), needed: "a node".into(), there: "none".into(), remedy: "add a node".into() };
     }
     let resources = pod.pod.request.resources();
     let devices = resources.into_iter().find_map(|resource| devices(cluster, pod, resource));
@@ -42,13 +43,13 @@ fn devices(cluster: &Cluster, pod: &SimPod, resource: &ResourceName) -> Option<S
         } else {
             format!("add a node that offers {resource}, or ask for what is there: {}", offered.into_iter().collect::<Vec<_>>().join(", "))
         };
-        return Some(Story { code: "no-such-devices", needed, there: format!("no node offers {resource}"), remedy });
+        return Some(Story { code: "no-such-devices".into(), needed, there: format!("no node offers {resource}"), remedy });
     };
     if largest < asked {
         let (parts, each) = split(asked, largest);
         let there = format!("the largest node has {largest}");
         let remedy = format!("split the work over {parts} pods of {each} {resource} each");
-        return Some(Story { code: "insufficient-devices", needed, there, remedy });
+        return Some(Story { code: "insufficient-devices".into(), needed, there, remedy });
     }
     let admitting: Vec<NodeView<'_>> = having.iter().copied().filter(|view| admits(pod, view)).collect();
     if admitting.is_empty() {
@@ -58,7 +59,7 @@ fn devices(cluster: &Cluster, pod: &SimPod, resource: &ResourceName) -> Option<S
     if largest_open < asked {
         let there = format!("nodes that this pod may use have at most {largest_open}");
         let remedy = format!("loosen its node selector, affinity or tolerations: other nodes have {largest}");
-        return Some(Story { code: "insufficient-devices", needed, there, remedy });
+        return Some(Story { code: "insufficient-devices".into(), needed, there, remedy });
     }
     let nearest = admitting.iter().max_by_key(|view| view.free_of(resource))?;
     let free_most = nearest.free_of(resource);
@@ -72,7 +73,7 @@ fn devices(cluster: &Cluster, pod: &SimPod, resource: &ResourceName) -> Option<S
         let (parts, each) = split(asked, free_most);
         remedy = format!("{remedy}, or split the work over {parts} pods of {each}");
     }
-    Some(Story { code: "insufficient-devices", needed, there, remedy })
+    Some(Story { code: "insufficient-devices".into(), needed, there, remedy })
 }
 
 /// So many pods of so many devices each, none larger than `largest`.
@@ -90,11 +91,11 @@ fn compute(cluster: &Cluster, pod: &SimPod) -> Option<Story> {
     let open: Vec<NodeView<'_>> = cluster.nodes().filter(|view| admits(pod, view) && devices_fit(view)).collect();
     let cores = |milli: u64| format!("{}.{:03} cores", milli / 1000, milli % 1000);
     let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes & ((1 << 30) - 1)) * 10) >> 30);
-    let short = |code, asked: u64, free: fn(&NodeView<'_>) -> u64, words: &dyn Fn(u64) -> String| {
+    let short = |code: &'static str, asked: u64, free: fn(&NodeView<'_>) -> u64, words: &dyn Fn(u64) -> String| {
         let nearest = open.iter().max_by_key(|view| free(view))?;
         let most = free(nearest);
         (most < asked).then(|| Story {
-            code,
+            code: code.into(),
             needed: format!("{} on one node", words(asked)),
             there: format!("at most {} free among {} nodes that have the rest", words(most), open.len()),
             remedy: format!("ask for less, or free {} on {}", words(asked - most), nearest.node.node.name),
@@ -121,14 +122,14 @@ fn shut_out(cluster: &Cluster, pod: &SimPod, having: &[NodeView<'_>], needed: St
         }
     }
     let Some(((code, text), count)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
-        return Story { code: "node-affinity", needed, there: "no node that it may use".into(), remedy: String::new() };
+        return Story { code: "node-affinity".into(), needed, there: "no node that it may use".into(), remedy: String::new() };
     };
     let remedy = match code {
         "untolerated-taint" => "add a toleration for the taint to the pod".into(),
         "node-unschedulable" => "uncordon one of them".into(),
         _ => values_offered(cluster, pod).unwrap_or_else(|| "loosen the pod's node selector or affinity".into()),
     };
-    Story { code, needed, there: format!("{count} of {} nodes that have such devices: {text}", having.len()), remedy }
+    Story { code: code.into(), needed, there: format!("{count} of {} nodes that have such devices: {text}", having.len()), remedy }
 }
 
 /// For the first requirement that no node meets: what nodes have there instead.
@@ -156,7 +157,7 @@ fn values_offered(cluster: &Cluster, pod: &SimPod) -> Option<String> {
 /// Nothing special is short: what most nodes said.
 fn dominant(cluster: &Cluster, pod: &SimPod, diagnosis: &Diagnosis) -> Story {
     let Some((unfit, count)) = diagnosis.reasons.iter().max_by_key(|(_, count)| **count) else {
-        return Story { code: "extender", needed: "a node".into(), there: "the extender passed none".into(), remedy: String::new() };
+        return Story { code: "extender".into(), needed: "a node".into(), there: "the extender passed none".into(), remedy: String::new() };
     };
     let remedy = match unfit.code {
         "untolerated-taint" => "add a toleration for the taint to the pod".into(),
@@ -166,7 +167,7 @@ fn dominant(cluster: &Cluster, pod: &SimPod, diagnosis: &Diagnosis) -> Story {
         _ => String::new(),
     };
     let needed = "a node that takes the pod".into();
-    Story { code: unfit.code, needed, there: format!("{count} of {} nodes: {}", diagnosis.nodes, unfit.text), remedy }
+    Story { code: unfit.code.into(), needed, there: format!("{count} of {} nodes: {}", diagnosis.nodes, unfit.text), remedy }
 }
 
 /// Whether everything but room speaks for the node.
@@ -208,7 +209,7 @@ mod tests {
             }
         }
         let story = tell(&cluster, pod, &diagnosis);
-        assert_eq!([story.code, &story.needed, &story.there, &story.remedy], expected);
+        assert_eq!([&*story.code, &story.needed, &story.there, &story.remedy], expected);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Cluster, SimPod};
-use crate::model::{NodeName, PodUid, Refusal};
+use super::{Cluster, SimPod, Story};
+use crate::model::{NodeName, PodUid};
 
 /// A cluster with an extender. A run through [`super::Direct`] is a function of its input; a run through a real
 /// server is the same loop over the wire.
@@ -33,7 +33,7 @@ pub trait World {
     fn bind(&mut self, pod: &SimPod, node: &NodeName) -> Result<(), CallError>;
 
     /// The extender's full story of why it last refused this pod, where it tells one.
-    fn refusal(&mut self, pod: &SimPod) -> Option<Refusal>;
+    fn refusal(&mut self, pod: &SimPod) -> Option<Story>;
 
     /// Pods that the extender touched awake since the last call.
     fn touched(&mut self) -> Vec<PodUid>;

@@ -1,0 +1,78 @@
+//! `gangplank explain POD`: asks a running server why its last decision on a pod came out as it did.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::http::Client;
+use super::{Advice, Console, Exit, Run};
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    /// The pod, as NAMESPACE/NAME or NAME
+    #[arg(value_name = "POD")]
+    pod: String,
+    /// Its namespace, where POD does not name one
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// The server, as HOST:PORT or http://HOST:PORT
+    #[arg(long, env = "GANGPLANK_SERVER", default_value = super::SERVER_DEFAULT)]
+    server: String,
+}
+
+impl Run for ExplainArgs {
+    const NAME: &'static str = "explain";
+    const ABOUT: &'static str = "Ask a running server why a pod was placed as it was, or waits";
+
+    fn run(self, console: Console) -> anyhow::Result<Exit> {
+        let (namespace, name) = self.pod.split_once('/').unwrap_or((&self.namespace, &self.pod));
+        let path = format!("/api/v1/pods/{}/{}", super::segment(namespace), super::segment(name));
+        let reply = Client::new(&self.server).get(&path)?;
+        if reply.status == 404 {
+            let problem = format!("{} has not seen a pod {namespace}/{name} that asks for accelerators", self.server);
+            return Err(Advice::new(
+                problem,
+                "look with `kubectl get pod`, and whether its namespace is labelled gangplank.dev/managed=true",
+            )
+            .into());
+        }
+        let view = super::view(&reply)?;
+        console.data(&view, table)?;
+        Ok(Exit::Ok)
+    }
+}
+
+fn table(view: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, String::from);
+    let trace = &view["trace"];
+    let mut lines = vec![
+        format!("pod      {}", text(&view["pod"])),
+        format!("state    {}", text(&view["state"])),
+        format!("node     {}", text(&view["node"])),
+    ];
+    if trace.is_object() {
+        lines.push(format!("decided  {} of {} nodes passed {}", trace["passed"], trace["offered"], text(&trace["verb"])));
+        for device in trace["devices"].as_array().into_iter().flatten() {
+            let milli = device["milli"].as_u64().filter(|milli| *milli < 1000).map(|milli| format!(" ({milli} milli)")).unwrap_or_default();
+            lines.push(format!("device   {} {}{milli}", text(&device["container"]), text(&device["id"])));
+        }
+        for refused in trace["refused"].as_array().into_iter().flatten() {
+            lines.push(format!("refused  {} nodes: {}", refused["nodes"], text(&refused["reason"])));
+        }
+        lines.extend(trace["lines"].as_array().into_iter().flatten().map(|line| format!("         {}", text(line))));
+        let refusal = &trace["refusal"];
+        if refusal.is_object() {
+            lines.push(format!("reason   {}", text(&refusal["text"])));
+            lines.push(format!("needed   {}", text(&refusal["needed"])));
+            lines.push(format!("there    {}", text(&refusal["there"])));
+            lines.push(format!("remedy   {}", text(&refusal["remedy"])));
+        }
+    }
+    if !trace.is_object() {
+        lines.push(
+            "decided  nothing yet: kube-scheduler has not asked. Its own checks may refuse the pod before; see `kubectl describe pod`"
+                .into(),
+        );
+    }
+    lines.join("\n")
+}
