@@ -1,7 +1,8 @@
 //! The devices of a node from its labels and its allocatable amounts, for nodes whose agent says nothing.
 //!
 //! What a label cannot tell stays unknown: devices are named by their place (`"0"` to `"n-1"`), all of them healthy,
-//! on no known NUMA node. The count is kubelet's allocatable, whatever a label claims.
+//! on no known NUMA node. Devices are as many as kubelet's capacity, whatever a label claims; how many of them may be
+//! granted is its allocatable, which drops while some are unhealthy. So a holder's device keeps its name.
 //!
 //! A vendor's plugin that shares by itself (time-slicing, MPS, MIG) advertises more units than there are devices.
 //! Each unit then counts as a device of its own, without memory, without links and never shared by us: several units
@@ -15,12 +16,21 @@ use crate::model::{AcceleratorClass, Classes, Device, DeviceId, Health, MemoryLa
 
 /// One pool a managed resource that the node has, ordered by resource. A resource that has run out (0) keeps its pool:
 /// a device plugin that restarts reports 0 for a while, and pods still hold its devices.
-pub fn pools(labels: &BTreeMap<Arc<str>, Arc<str>>, allocatable: &BTreeMap<Arc<str>, u64>, classes: &Classes) -> Vec<Pool> {
-    let managed = allocatable.iter().filter_map(|(resource, count)| Some((resource, *count, classes.of(resource)?)));
-    managed.map(|(resource, count, class)| pool(resource, count, class, labels)).collect()
+pub fn pools(labels: &BTreeMap<Arc<str>, Arc<str>>, counts: &BTreeMap<Arc<str>, Counts>, classes: &Classes) -> Vec<Pool> {
+    let managed = counts.iter().filter_map(|(resource, counts)| Some((resource, *counts, classes.of(resource)?)));
+    managed.map(|(resource, counts, class)| pool(resource, counts, class, labels)).collect()
 }
 
-fn pool(resource: &Arc<str>, count: u64, class: &AcceleratorClass, labels: &BTreeMap<Arc<str>, Arc<str>>) -> Pool {
+/// How many units of a resource kubelet reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `status.capacity`: how many there are.
+    pub capacity: u64,
+    /// `status.allocatable`: how many of them may be used.
+    pub allocatable: u64,
+}
+
+fn pool(resource: &Arc<str>, counts: Counts, class: &AcceleratorClass, labels: &BTreeMap<Arc<str>, Arc<str>>) -> Pool {
     let label = |key: &str| labels.get(key).map(|value| &**value);
     // GPU Feature Discovery writes what it knows of a resource under the resource's own name: `nvidia.com/gpu.product`,
     // `nvidia.com/mig-1g.10gb.product`.
@@ -33,11 +43,11 @@ fn pool(resource: &Arc<str>, count: u64, class: &AcceleratorClass, labels: &BTre
             .and_then(|value| mib(value, MemoryUnit::Mib))
             .or_else(|| class.memory_labels.iter().find_map(|MemoryLabel { key, unit }| mib(label(key)?, *unit))),
     };
-    let devices_count = usize::try_from(count).unwrap_or(usize::MAX).min(Pool::DEVICES_MAX);
+    let devices_count = usize::try_from(counts.capacity.max(counts.allocatable)).unwrap_or(usize::MAX).min(Pool::DEVICES_MAX);
     let device = |index: u32| Device { id: DeviceId::new(index.to_string()), index, memory_mib, numa_node: None, health: Health::Healthy };
     Pool {
         resource: ResourceName::new(resource.clone()),
-        allocatable: u32::try_from(count).unwrap_or(u32::MAX),
+        allocatable: u32::try_from(counts.allocatable).unwrap_or(u32::MAX),
         product: product.map(Arc::from),
         devices: (0..).take(devices_count).map(device).collect(),
         links: match units {
@@ -107,7 +117,8 @@ mod tests {
 
     fn one(labels: &[(&str, &str)], resource: &str, count: u64) -> Pool {
         let labels = labels.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect();
-        let mut pools = pools(&labels, &[(Arc::from(resource), count)].into(), &Profile::shipped().classes);
+        let mut pools =
+            pools(&labels, &[(Arc::from(resource), Counts { capacity: count, allocatable: count })].into(), &Profile::shipped().classes);
         assert_eq!(pools.len(), 1, "{resource}");
         pools.remove(0)
     }
@@ -202,8 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn devices_keep_their_names_while_some_of_them_are_unhealthy() {
+        let sick = [(Arc::from("nvidia.com/gpu"), Counts { capacity: 8, allocatable: 6 })].into();
+        let pools = pools(&BTreeMap::new(), &sick, &Profile::shipped().classes);
+        assert_eq!((pools[0].devices.len(), pools[0].allocatable), (8, 6));
+    }
+
+    #[test]
     fn pools_are_ordered_and_only_managed_resources_have_one() {
-        let counts = ["nvidia.com/gpu", "cpu", "amd.com/gpu", "example.com/gpu", "vpc.amazonaws.com/efa"].map(|name| (Arc::from(name), 2));
+        let counts = ["nvidia.com/gpu", "cpu", "amd.com/gpu", "example.com/gpu", "vpc.amazonaws.com/efa"]
+            .map(|name| (Arc::from(name), Counts { capacity: 2, allocatable: 2 }));
         let pools = pools(&BTreeMap::new(), &counts.into(), &Profile::shipped().classes);
         assert_eq!(pools.iter().map(|pool| pool.resource.as_str()).collect::<Vec<_>>(), ["amd.com/gpu", "nvidia.com/gpu"]);
     }

@@ -13,7 +13,8 @@ use super::accelerator_node::{AcceleratorNode, AcceleratorNodeSpec, DeviceReport
 use super::meta::{self, Amounts};
 use super::pod::constraints::taint_effect;
 use crate::model::{Classes, Device, DeviceId, Health, Link, Node, NodeName, NodeReport, Pool, Taint};
-use crate::topology::{catalogue, inventory};
+use crate::topology::catalogue;
+use crate::topology::inventory::{self, Counts};
 
 /// The fields of a Node that placement reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -54,6 +55,8 @@ pub struct TaintObject {
 #[expect(missing_docs, reason = "the words of the Kubernetes API")]
 pub struct NodeStatus {
     #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub capacity: Amounts,
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
     pub allocatable: Amounts,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -76,7 +79,13 @@ impl NodeObject {
         let allocatable = |name: &str, read: fn(&meta::QuantityText) -> u64| self.status.allocatable.get(name).map_or(0, read);
         // What cannot be read is nothing: on a node that errs to the safe side, as on a pod does the most.
         let whole = |amount: &meta::QuantityText| amount.read().map_or(0, |amount| amount.milli() / 1000);
-        let counts = self.status.allocatable.iter().map(|(name, amount)| (Arc::from(name.as_str()), whole(amount))).collect();
+        let mut counts: BTreeMap<Arc<str>, Counts> = BTreeMap::new();
+        for (name, amount) in &self.status.capacity {
+            counts.entry(Arc::from(name.as_str())).or_default().capacity = whole(amount);
+        }
+        for (name, amount) in &self.status.allocatable {
+            counts.entry(Arc::from(name.as_str())).or_default().allocatable = whole(amount);
+        }
         let mut pools = inventory::pools(&labels, &counts, classes);
         if let Some(report) = report {
             for pool in &mut pools {
