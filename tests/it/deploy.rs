@@ -27,9 +27,23 @@ fn chart_and_kustomization_make_the_same_objects() {
     let Some(render) = render() else { return };
     let by_kustomize = comparable(render.kustomize(SECOND_SCHEDULER));
     let by_helm = comparable(render.helm(&["-set", "namespace.create=true"]));
-    assert_eq!(by_kustomize.keys().collect::<Vec<_>>(), by_helm.keys().collect::<Vec<_>>());
-    for (name, object) in &by_kustomize {
-        assert_eq!(object, &by_helm[name], "{name}");
+    assert_same(&by_kustomize, &by_helm);
+}
+
+#[test]
+fn chart_and_kustomization_make_the_same_monitoring() {
+    let Some(render) = render() else { return };
+    let by_kustomize = comparable(render.kustomize("deploy/monitoring"));
+    let options = ["metrics.serviceMonitor=true", "metrics.prometheusRule=true", "metrics.dashboard=true"];
+    let mut by_helm = comparable(render.helm(&options.map(|option| ["-set", option]).concat()));
+    by_helm.retain(|name, _| by_kustomize.contains_key(name));
+    assert_same(&by_kustomize, &by_helm);
+}
+
+fn assert_same(left: &BTreeMap<String, Value>, right: &BTreeMap<String, Value>) {
+    assert_eq!(left.keys().collect::<Vec<_>>(), right.keys().collect::<Vec<_>>());
+    for (name, object) in left {
+        assert_eq!(object, &right[name], "{name}");
     }
 }
 
@@ -151,8 +165,8 @@ fn the_lease_may_be_read_where_it_is_and_by_its_name_alone() {
 }
 
 #[test]
-fn alerts_and_runbook_name_metrics_that_exist() {
-    let documents = text("deploy/monitoring/prometheusrule.yaml") + &text("docs/runbook.md");
+fn alerts_dashboard_and_runbook_name_metrics_that_exist() {
+    let documents = text("deploy/monitoring/prometheusrule.yaml") + &text("deploy/monitoring/dashboard.json") + &text("docs/runbook.md");
     let mut named = 0;
     for word in documents.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("gangplank_")) {
         let name = word.trim_end_matches("_bucket");
