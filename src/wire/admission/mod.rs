@@ -12,6 +12,8 @@
 
 mod amounts;
 mod guard;
+#[cfg(test)]
+mod property;
 mod rewrite;
 mod template;
 
