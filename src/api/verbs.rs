@@ -103,11 +103,13 @@ fn malformed(body: &Bytes, error: &WireError, render: Option<fn(&str) -> Vec<u8>
         return Counted(reply::problem(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()), "413");
     }
     match render {
-        Some(render) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
-            Counted(reply::json(StatusCode::OK, render(&error.to_string())), "error")
-        }
+        Some(render) if is_json(body) => Counted(reply::json(StatusCode::OK, render(&error.to_string())), "error"),
         _ => Counted(reply::problem(StatusCode::BAD_REQUEST, error.to_string()), "400"),
     }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 fn counted(response: Response) -> Counted {

@@ -5,4 +5,6 @@ mod admission;
 mod control_plane;
 mod deploy;
 mod install;
+mod http;
+mod serve;
 mod support;

@@ -2,11 +2,17 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "helpers wait for the tests that use them")]
 
 mod control_plane;
+mod gangplank;
+mod http;
+mod memory;
 mod nodes;
 mod objects;
 mod second_scheduler;
 
 pub use control_plane::{ControlPlane, Options};
+pub use gangplank::{Gangplank, scheduler_config};
+pub use http::{HttpClient, Reply};
+pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, memory_node};
 pub use nodes::{NodeTemplate, create_kwok_nodes};
 pub use objects::{apply_yaml, create_namespace, wait_until};
 pub use second_scheduler::SecondScheduler;

@@ -1,0 +1,322 @@
+//! `gangplank serve` between a stock kube-scheduler and a stock API server, with the rights and the scheduler
+//! configuration that people install.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use gangplank::cluster::{LEASE_VERBS, VERBS};
+use gangplank::host::{Clock, Host, Journal, JournalLimits};
+use gangplank::model::{PodKey, Time};
+use gangplank::policy::Profile;
+use gangplank::telemetry::Metrics;
+use gangplank::wire::annotations::DEVICES;
+use gangplank::wire::extender::{BindRequest, client};
+use gangplank::wire::{NodeObject, PodObject};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::support::{
+    ControlPlane, Gangplank, HttpClient, Options, SecondScheduler, apply_yaml, create_namespace, scheduler_config, wait_until,
+};
+
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Applies the account and rights that people install, and returns a kubeconfig of that account.
+async fn install_account(control_plane: &ControlPlane, client: &Client) -> Result<PathBuf> {
+    for file in ["deploy/base/namespace.yaml", "deploy/base/rbac.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        apply_yaml(client, "gangplank-system", &fs::read_to_string(&path)?).await.with_context(|| file.to_string())?;
+    }
+    control_plane.service_account_kubeconfig("gangplank-system", "gangplank")
+}
+
+fn pod(name: &str, scheduler: &str, limits: &Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {"app": "test"}},
+        "spec": {
+            "schedulerName": scheduler,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": "none", "resources": {"limits": limits}}],
+        },
+    }))
+    .expect("a Pod")
+}
+
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+fn devices_of(pod: &Pod) -> Option<Value> {
+    serde_json::from_str(pod.annotations().get(DEVICES)?).ok()
+}
+
+async fn wait_running(pods: &Api<Pod>, name: &str) -> Result<Pod> {
+    wait_until(&format!("{name} to run"), TIMEOUT, async || {
+        let pod = pods.get(name).await?;
+        let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        Ok(running.then_some(pod))
+    })
+    .await
+}
+
+/// The digest that a fresh engine has over the API objects, and nothing else.
+async fn digest_of_objects(client: &Client) -> Result<String> {
+    let metrics = Arc::new(Metrics::new());
+    let journal = Journal::new(JournalLimits::default(), metrics.clone());
+    let (host, _effects) = Host::new(Arc::new(Profile::shipped()), Clock::simulated(Time::default()), metrics, journal);
+    for node in Api::<NodeObject>::all(client.clone()).list(&ListParams::default()).await? {
+        host.node_applied(Arc::new(node), None);
+    }
+    for pod in Api::<PodObject>::all(client.clone()).list(&ListParams::default()).await? {
+        host.pod_applied(Arc::new(pod))?;
+    }
+    Ok(host.look(gangplank::engine::Engine::digest))
+}
+
+/// No device of a node may be in the annotations of two unfinished pods.
+fn assert_granted_once(pods: &[Pod]) {
+    let mut holders: BTreeMap<(String, String), String> = BTreeMap::new();
+    for pod in pods {
+        let (Some(node), Some(devices)) = (node_of(pod), devices_of(pod)) else { continue };
+        let shares = devices.as_object().into_iter().flat_map(|containers| containers.values()).filter_map(Value::as_array).flatten();
+        for id in shares.filter_map(|share| share["id"].as_str()) {
+            let before = holders.insert((node.to_owned(), id.to_owned()), pod.name_any());
+            assert_eq!(before, None, "device {id} of {node} was also granted to {}", pod.name_any());
+        }
+    }
+}
+
+/// One namespace of one control plane, with Gangplank in it.
+struct Stage<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    pods: Api<Pod>,
+    gangplank: Gangplank,
+}
+
+impl Stage<'_> {
+    async fn create(&self, name: &str, scheduler: &str, limits: Value) -> Result<Pod> {
+        Ok(self.pods.create(&PostParams::default(), &pod(name, scheduler, &limits)).await?)
+    }
+
+    async fn running(&self, name: &str) -> Result<Pod> {
+        wait_running(&self.pods, name).await.with_context(|| self.gangplank.log())
+    }
+
+    /// A bind request for a pod as it was created.
+    fn bind_body(&self, pod: &Pod, node: &str) -> Vec<u8> {
+        let (key, uid) = (PodKey::new(self.namespace, pod.name_any()), pod.uid().unwrap_or_default());
+        client::render_bind_request(&BindRequest { key, uid: uid.as_str().into(), node: node.into() })
+    }
+
+    async fn bind(&self, pod: &Pod, node: &str) -> Result<String> {
+        let reply = HttpClient::open(self.gangplank.address()).await?.post("/scheduler/bind", &self.bind_body(pod, node)).await?;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        Ok(client::parse_bind_response(&reply.body)?.error)
+    }
+
+    /// With the API server frozen there is nothing to know, and nothing is answered.
+    async fn refuses_until_it_knows(&mut self, control_plane: &ControlPlane) -> Result<()> {
+        let mut http = self.gangplank.client().await?;
+        let pod = json!({"metadata": {"name": "x", "namespace": "y", "uid": "z"}, "spec": {}});
+        let sample = serde_json::to_vec(&json!({"Pod": pod, "NodeNames": ["a"]}))?;
+        for verb in ["filter", "prioritize"] {
+            let reply = http.post(&format!("/scheduler/{verb}"), &sample).await?;
+            assert_eq!(reply.status, 503, "{verb}: {}", reply.text());
+            assert!(reply.text().contains("the first list of"), "{}", reply.text());
+        }
+        assert_eq!(http.get("/readyz").await?.status, 503);
+        assert_eq!(http.get("/healthz").await?.status, 200);
+        control_plane.signal("kube-apiserver", "CONT")?;
+        self.gangplank.wait_ready().await
+    }
+
+    /// The main job: whole devices and shares, through the real scheduler, to Running.
+    async fn places_what_asks(&mut self) -> Result<(String, Duration)> {
+        let began = Instant::now();
+        self.create("one", "gangplank", json!({"nvidia.com/gpu": "1"})).await?;
+        let one = self.running("one").await?;
+        let ran_after = began.elapsed();
+        let devices = devices_of(&one).context("no devices annotation")?;
+        assert_eq!(devices["main"].as_array().map(Vec::len), Some(1), "{devices}");
+        assert_eq!(devices["main"][0]["resource"], "nvidia.com/gpu");
+        let explained = self.gangplank.get(&format!("/api/v1/pods/{}/one", self.namespace)).await?;
+        assert_eq!(explained["state"], "bound", "{explained}");
+        assert_eq!(explained["node"].as_str(), node_of(&one));
+        self.create("whole-node", "gangplank", json!({"nvidia.com/gpu": "8"})).await?;
+        self.running("whole-node").await?;
+        self.create("share", "gangplank", json!({"gangplank.dev/gpu-milli": "500"})).await?;
+        let share = self.running("share").await?;
+        assert_eq!(devices_of(&share).context("no devices annotation")?["main"][0]["milli"], 500);
+        Ok((node_of(&one).context("no node")?.to_owned(), ran_after))
+    }
+
+    /// The client is gone right after it asked; the Binding is made all the same.
+    async fn binds_without_its_client(&self, node: &str) -> Result<()> {
+        let cut = self.create("cut", "by-hand", json!({"nvidia.com/gpu": "2"})).await?;
+        let body = self.bind_body(&cut, node);
+        let head =
+            format!("POST /scheduler/bind HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut hanging = HttpClient::open(self.gangplank.address()).await?;
+        hanging.send(&[head.as_bytes(), &body].concat()).await?;
+        drop(hanging);
+        let cut = self.running("cut").await?;
+        assert_eq!(devices_of(&cut).context("no devices annotation")?["main"].as_array().map(Vec::len), Some(2));
+        Ok(())
+    }
+
+    /// The same bind many times is one Binding; another node or UID is refused and changes nothing.
+    async fn binds_once(&self, node: &str) -> Result<()> {
+        let twin = self.create("twin", "by-hand", json!({"nvidia.com/gpu": "1"})).await?;
+        for error in join_all((0..8).map(|_| self.bind(&twin, node))).await {
+            assert_eq!(error?, "");
+        }
+        let bound = self.pods.get("twin").await?;
+        assert_eq!(self.bind(&twin, node).await?, "", "once more, later");
+        let elsewhere = self.bind(&twin, "gpu-node-00099").await?;
+        assert!(elsewhere.contains("bound to node"), "{elsewhere}");
+        let mut stranger = twin.clone();
+        stranger.metadata.uid = Some("00000000-0000-0000-0000-000000000000".into());
+        let stranger = self.bind(&stranger, node).await?;
+        assert!(stranger.contains("UID"), "{stranger}");
+        assert_eq!(devices_of(&self.pods.get("twin").await?), devices_of(&bound), "written twice");
+        assert_granted_once(&self.pods.list(&ListParams::default()).await?.items);
+        Ok(())
+    }
+
+    /// The book says what the objects say, before and after a relist, and the relist finds nothing to heal.
+    async fn agrees_with_the_objects(&mut self) -> Result<()> {
+        let digest = digest_of_objects(self.client).await?;
+        let mut http = self.gangplank.client().await?;
+        let same = wait_until("the digest", TIMEOUT, async || {
+            Ok((self.gangplank.get("/api/v1/digest").await?["digest"] == digest.as_str()).then_some(()))
+        });
+        same.await?;
+        let relisted = wait_until("a relist", TIMEOUT, async || {
+            let metrics = http.get("/metrics").await?.text();
+            Ok(metrics.contains("gangplank_relists_total{outcome=\"done\"} ").then_some(()))
+        });
+        relisted.await?;
+        assert_eq!(self.gangplank.get("/api/v1/digest").await?["digest"], digest.as_str());
+        let metrics = http.get("/metrics").await?.text();
+        assert!(!metrics.contains("gangplank_book_drift_total{"), "drift: {metrics}");
+        assert!(!metrics.contains("gangplank_invariant_violations_total{"), "{metrics}");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_is_placed_bound_and_explained_and_a_bind_survives_what_clients_do() -> Result<()> {
+    let options = Options { nodes: 4, ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("a pod is placed, bound and explained", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let kubeconfig = install_account(&control_plane, &client).await?;
+    let namespace = create_namespace(&client, "serve").await?;
+    control_plane.signal("kube-apiserver", "STOP")?;
+    let gangplank = Gangplank::start(&control_plane, &kubeconfig, &["--relist-seconds=5"])?;
+    let mut stage = Stage { client: &client, namespace: &namespace, pods: Api::namespaced(client.clone(), &namespace), gangplank };
+    stage.refuses_until_it_knows(&control_plane).await?;
+    let scheduler = SecondScheduler::start(&control_plane, &scheduler_config(stage.gangplank.address())?).await?;
+    let (node, ran_after) = stage.places_what_asks().await?;
+    eprintln!("from creation to Running: {ran_after:?}");
+    stage.binds_without_its_client(&node).await?;
+    stage.binds_once(&node).await?;
+    stage.agrees_with_the_objects().await?;
+    drop(scheduler);
+    assert!(stage.gangplank.terminate()?, "ended well on SIGTERM");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_during_a_burst_it_finds_the_same_book_in_the_objects() -> Result<()> {
+    let options = Options { nodes: 40, ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("killed during a burst", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let kubeconfig = install_account(&control_plane, &client).await?;
+    let namespace = create_namespace(&client, "burst").await?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let mut gangplank = Gangplank::start(&control_plane, &kubeconfig, &[])?;
+    let port = gangplank.address().port();
+    gangplank.wait_ready().await?;
+    let _scheduler = SecondScheduler::start(&control_plane, &scheduler_config(gangplank.address())?).await?;
+    let kills = if std::env::var_os("GANGPLANK_LONG").is_some() { 50 } else { 4 };
+    let (bursts, size) = (kills, 40);
+    let (mut ready_ms, mut bound_at_kill) = (Vec::new(), Vec::new());
+    for burst in 0..bursts {
+        let names: Vec<String> = (0..size).map(|index| format!("b{burst}-{index}")).collect();
+        let created = stream::iter(&names).map(|name| {
+            let pod = pod(name, "gangplank", &json!({"nvidia.com/gpu": "1"}));
+            let pods = pods.clone();
+            async move { pods.create(&PostParams::default(), &pod).await }
+        });
+        let created: Vec<_> = created.buffer_unordered(8).collect().await;
+        ensure!(created.iter().all(Result::is_ok), "{created:?}");
+        // In the middle of it: some are bound, some are under way.
+        tokio::time::sleep(Duration::from_millis(30 + 37 * (burst % 5))).await;
+        gangplank.kill()?;
+        bound_at_kill.push(pods.list(&ListParams::default()).await?.items.iter().filter(|pod| node_of(pod).is_some()).count());
+        let began = Instant::now();
+        gangplank = Gangplank::start_at(&control_plane, &kubeconfig, port, &[])?;
+        gangplank.wait_ready().await?;
+        ready_ms.push(began.elapsed().as_millis());
+        wait_until("the burst to be bound", TIMEOUT, async || {
+            let bound = pods.list(&ListParams::default()).await?.items.iter().filter(|pod| node_of(pod).is_some()).count();
+            Ok((bound == size).then_some(()))
+        })
+        .await
+        .with_context(|| gangplank.log())?;
+        let all = pods.list(&ListParams::default()).await?.items;
+        assert_granted_once(&all);
+        let digest = digest_of_objects(&client).await?;
+        let same = wait_until("the same digest", TIMEOUT, async || {
+            Ok((gangplank.get("/api/v1/digest").await?["digest"] == digest.as_str()).then_some(()))
+        });
+        same.await.with_context(|| format!("{:?}\n{}", gangplank.log(), all.len()))?;
+        pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        wait_until("the burst to be gone", TIMEOUT, async || Ok(pods.list(&ListParams::default()).await?.items.is_empty().then_some(())))
+            .await?;
+    }
+    eprintln!("{kills} kills, bound by then {bound_at_kill:?} of {size}; ready again after (ms): {ready_ms:?}");
+    assert!(bound_at_kill.iter().any(|bound| (1..size).contains(bound)), "no kill hit the middle of a burst: {bound_at_kill:?}");
+    Ok(())
+}
+
+#[test]
+fn the_account_may_do_what_the_program_does() -> Result<()> {
+    let granted = |file: &str, kind: &str, name: &str| -> Result<Vec<(String, String, String)>> {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        let role = documents
+            .into_iter()
+            .find(|document| document["kind"] == kind && document["metadata"]["name"] == name)
+            .context(kind.to_string())?;
+        let list = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+        let mut rights = Vec::new();
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for group in list(&rule["apiGroups"]) {
+                for resource in list(&rule["resources"]) {
+                    rights.extend(list(&rule["verbs"]).into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+                }
+            }
+        }
+        Ok(rights)
+    };
+    let used = |verbs: &[(&str, &str, &str)]| {
+        verbs.iter().map(|(group, resource, verb)| ((*group).into(), (*resource).into(), (*verb).into())).collect::<Vec<_>>()
+    };
+    let account = granted("deploy/base/rbac.yaml", "ClusterRole", "gangplank")?;
+    let missing: Vec<_> = used(VERBS).into_iter().filter(|right| !account.contains(right)).collect();
+    assert!(missing.is_empty(), "used and not granted: {missing:?}");
+    let lease = granted("deploy/second-scheduler/rbac.yaml", "Role", "gangplank-leader")?;
+    let missing: Vec<_> = used(LEASE_VERBS).into_iter().filter(|right| !lease.contains(right)).collect();
+    assert!(missing.is_empty(), "used and not granted: {missing:?}");
+    Ok(())
+}
