@@ -16,6 +16,7 @@ mod scene;
 mod serve;
 pub mod simulate;
 mod topo;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -35,6 +36,7 @@ pub static ALL: &[Command] = &[
     Command::of::<explain::ExplainArgs>(),
     Command::of::<topo::TopoArgs>(),
     Command::of::<policy::PolicyArgs>(),
+    Command::of::<uninstall::UninstallArgs>(),
     Command::of::<completion::CompletionArgs>(),
 ];
 
@@ -110,11 +112,11 @@ pub fn command(bin_name: &str) -> clap::Command {
         .bin_name(bin_name)
         .display_name("gangplank")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Gives a stock kube-scheduler eyes for accelerators")
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true);
-    let root = Global::augment_args(root);
+    // After the arguments: their own doc comment would stand here otherwise.
+    let root = Global::augment_args(root).about("Gives a stock kube-scheduler eyes for accelerators");
     ALL.iter().fold(root, |root, entry| root.subcommand((entry.augment)(clap::Command::new(entry.name)).about(entry.about)))
 }
 

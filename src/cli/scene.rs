@@ -186,7 +186,8 @@ impl Scene {
         }
         if self.namespaces.get(&*key.namespace).is_none_or(|labels| labels.get(MANAGED).is_some_and(|value| value == "true")) {
             if let Err(message) = admit(&mut object, &key, &self.rules) {
-                return refuse("invalid-request", message, "ask for whole devices, or for a share of one between 0.001 and 1");
+                // Admission's texts say what to write instead.
+                return refuse("invalid-request", message, "");
             }
         } else if asks_for_a_fraction(&object["spec"], classes) {
             let message = format!("namespace {} is not managed: the API server refuses a fraction of an extended resource", key.namespace);

@@ -2,6 +2,7 @@
 //! kube-scheduler only counts nodes by reason; here the nodes that come nearest are looked at.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::predicate::{self, Neighbours};
@@ -61,14 +62,16 @@ fn devices(cluster: &Cluster, pod: &SimPod, resource: &ResourceName) -> Option<S
         let remedy = format!("loosen its node selector, affinity or tolerations: other nodes have {largest}");
         return Some(Story { code: "insufficient-devices".into(), needed, there, remedy });
     }
-    let nearest = admitting.iter().max_by_key(|view| view.free_of(resource))?;
-    let free_most = nearest.free_of(resource);
-    if free_most >= asked {
+    // A node that is too small does not become a place by being emptied.
+    let large_enough = admitting.iter().filter(|view| view.allocatable_of(resource) >= asked);
+    let nearest = large_enough.min_by_key(|view| Reverse(view.free_of(resource)))?;
+    let free_most = admitting.iter().map(|view| view.free_of(resource)).max()?;
+    if nearest.free_of(resource) >= asked {
         return None;
     }
     let free: u64 = admitting.iter().map(|view| view.free_of(resource)).sum();
     let there = format!("at most {free_most} free on one node, {free} on all {} nodes it may use", admitting.len());
-    let mut remedy = format!("free {} more on {}, or add a node", asked - free_most, nearest.node.node.name);
+    let mut remedy = format!("free {} more on {}, or add a node", asked - nearest.free_of(resource), nearest.node.node.name);
     if free_most > 0 && free >= asked {
         let (parts, each) = split(asked, free_most);
         remedy = format!("{remedy}, or split the work over {parts} pods of {each}");
@@ -92,7 +95,7 @@ fn compute(cluster: &Cluster, pod: &SimPod) -> Option<Story> {
     let cores = |milli: u64| format!("{}.{:03} cores", milli / 1000, milli % 1000);
     let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes & ((1 << 30) - 1)) * 10) >> 30);
     let short = |code: &'static str, asked: u64, free: fn(&NodeView<'_>) -> u64, words: &dyn Fn(u64) -> String| {
-        let nearest = open.iter().max_by_key(|view| free(view))?;
+        let nearest = open.iter().min_by_key(|view| Reverse(free(view)))?;
         let most = free(nearest);
         (most < asked).then(|| Story {
             code: code.into(),
@@ -253,6 +256,21 @@ mod tests {
                 "8 nvidia.com/gpu on one node",
                 "at most 5 free on one node, 7 on all 2 nodes it may use",
                 "free 3 more on n1, or add a node",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_too_small_is_never_the_one_to_free() {
+        check(
+            vec![node_with("large", GPU, 8), node_with("small", GPU, 4)],
+            vec![(pod_with("x", GPU, 6), "large")],
+            &pod_with("a", GPU, 8),
+            [
+                "insufficient-devices",
+                "8 nvidia.com/gpu on one node",
+                "at most 4 free on one node, 6 on all 2 nodes it may use",
+                "free 6 more on large, or add a node",
             ],
         );
     }

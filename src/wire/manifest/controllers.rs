@@ -55,6 +55,7 @@ pub(super) fn daemon_set(object: &Value, eligible: &dyn Fn(&Value) -> Vec<String
     owner.bounded(nodes.len() as u64)?;
     let pod = |node: String| {
         let mut pod = sample.clone();
+        pod["metadata"]["uid"] = Value::Null;
         let name = format!("{}-{}", owner.name, names::suffix(&[&owner.namespace, &owner.name, &node], 5));
         let pin = json!({"key": "metadata.name", "operator": "In", "values": [node]});
         let required = &mut pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];

@@ -159,7 +159,10 @@ fn yaml(part: &str, place: &Place) -> Result<Value, ReadError> {
     };
     serde_saphyr::from_str_with_options(part, options).map_err(|error| {
         let line = error.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
-        unreadable(place, line, error.to_string())
+        // Its text ends with the line within the document, which is not the line of the file.
+        let text = error.to_string();
+        let problem = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        unreadable(place, line, problem)
     })
 }
 
