@@ -2,9 +2,11 @@
 #![cfg(feature = "io")]
 
 mod admission;
+mod cli;
 mod control_plane;
 mod deploy;
 mod install;
 mod http;
 mod serve;
 mod support;
+mod uninstall;
