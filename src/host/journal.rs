@@ -76,8 +76,8 @@ struct FileSink {
 const FILE_QUEUE_MAX: usize = 8192;
 /// How long a written line may stay in the process.
 const FILE_FLUSH: Duration = Duration::from_millis(200);
-/// What an entry without a body is taken to hold: the median Pod of a cluster is 1 to 2 KiB in our shape.
-const OBJECT_BYTES: usize = 2048;
+/// What an entry takes beside its body or object.
+const ENTRY_BYTES: usize = 256;
 
 impl Journal {
     /// A journal in memory.
@@ -106,7 +106,7 @@ impl Journal {
     }
 
     /// Keeps one entry; returns its place in the order.
-    pub(super) fn keep(&mut self, now: Time, input: Record, answer: Option<&Answer>) -> u64 {
+    pub(super) fn keep(&mut self, now: Time, (input, bytes): (Record, usize), answer: Option<&Answer>) -> u64 {
         let seq = self.seq;
         self.seq += 1;
         let answer = answer.filter(|_| self.hashing).and_then(answer_hash);
@@ -115,7 +115,11 @@ impl Journal {
             let sent = file.lines.as_ref().is_some_and(|lines| lines.try_send(line.clone()).is_ok());
             self.metrics.journal.with_label_values(&[if sent { "file" } else { "lost" }]).inc();
         }
-        let bytes = held_bytes(&line.input);
+        // A relist of a large cluster would push everything else out, and itself with it.
+        if bytes > self.limits.bytes_max / 4 {
+            self.evicted += 1;
+            return seq;
+        }
         self.bytes += bytes;
         self.ring.push_back((line, bytes));
         self.metrics.journal.with_label_values(&["ring"]).inc();
@@ -170,13 +174,47 @@ impl Drop for FileSink {
     }
 }
 
-fn held_bytes(record: &Record) -> usize {
-    match record {
-        Record::Filter { body } | Record::Prioritize { body } | Record::Preempt { body } => body.0.len() + 128,
-        Record::PodApplied { .. } | Record::NodeApplied { .. } | Record::Bind { .. } => OBJECT_BYTES,
-        Record::Relisted { pods, nodes } => (pods.len() + nodes.len()) * OBJECT_BYTES,
-        _ => 256,
+/// What an entry keeps alive, about: a body's length, an object's length as JSON. To be called without the lock.
+pub(super) fn held_bytes(record: &Record) -> usize {
+    ENTRY_BYTES
+        + match record {
+            Record::Filter { body } | Record::Prioritize { body } | Record::Preempt { body } => body.0.len(),
+            Record::PodApplied { .. }
+            | Record::NodeApplied { .. }
+            | Record::QuotaApplied { .. }
+            | Record::BudgetApplied { .. }
+            | Record::PriorityClassApplied { .. }
+            | Record::Bind { .. }
+            | Record::Relisted { .. } => json_length(record),
+            Record::PodDeleted { .. }
+            | Record::NodeDeleted { .. }
+            | Record::QuotaDeleted { .. }
+            | Record::BudgetDeleted { .. }
+            | Record::PriorityClassDeleted { .. }
+            | Record::Synced
+            | Record::Desynced
+            | Record::Tick
+            | Record::Reset
+            | Record::BindOutcome { .. } => 0,
+        }
+}
+
+fn json_length(record: &Record) -> usize {
+    struct Counter(usize);
+    impl Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
+    let mut counter = Counter(0);
+    // Nothing that was read from JSON fails to become JSON; if it did, the length so far is as good as any.
+    let _ = serde_json::to_writer(&mut counter, record);
+    counter.0
 }
 
 /// FNV-1a over the answer's debug form: equal answers, equal text.
@@ -240,20 +278,21 @@ mod tests {
     fn the_ring_keeps_the_newest_within_its_entries() {
         let mut journal = journal(3, 1 << 20);
         for _ in 0..10 {
-            journal.keep(Time::default(), Record::Tick, None);
+            journal.keep(Time::default(), (Record::Tick, 256), None);
         }
         assert_eq!(journal.newest(100).iter().map(|line| line.seq).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!((journal.len(), journal.evicted()), (3, 7));
     }
 
     #[test]
-    fn the_ring_stays_within_its_bytes_even_when_one_entry_does_not() {
+    fn the_ring_stays_within_its_bytes_even_when_one_entry_would_not() {
         let mut journal = journal(1000, 10_000);
-        for size in [1000, 4000, 4000, 4000, 50_000, 100] {
-            let body = Body(Bytes::from(vec![b' '; size]));
-            journal.keep(Time::default(), Record::Filter { body }, None);
+        for size in [1000, 2000, 2000, 2000, 2000, 50_000, 2000] {
+            let record = Record::Filter { body: Body(Bytes::from(vec![b' '; size])) };
+            let bytes = held_bytes(&record);
+            journal.keep(Time::default(), (record, bytes), None);
             assert!(journal.bytes() <= 10_000, "{journal:?}");
         }
-        assert_eq!(journal.newest(100).iter().map(|line| line.seq).collect::<Vec<_>>(), [5]);
+        assert_eq!(journal.newest(100).iter().map(|line| line.seq).collect::<Vec<_>>(), [2, 3, 4, 6], "the huge one pushes nothing out");
     }
 }

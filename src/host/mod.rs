@@ -107,6 +107,7 @@ impl Host {
             return Output { answer: Answer::NotReady, ..Output::default() };
         }
         let (kind, subject) = (input.kind(), subject(&input));
+        let bytes = journal::held_bytes(&record);
         let mut seat = self.lock();
         seat.now = seat.now.max(self.clock.read());
         let now = seat.now;
@@ -114,7 +115,7 @@ impl Host {
         let engine = &mut seat.engine;
         let stepped = catch_unwind(AssertUnwindSafe(|| engine.step(now, input)));
         started.observe_duration();
-        let entry = seat.journal.keep(now, record, stepped.as_ref().ok().map(|output| &output.answer));
+        let entry = seat.journal.keep(now, (record, bytes), stepped.as_ref().ok().map(|output| &output.answer));
         if stepped.is_err() {
             self.broken.store(true, Ordering::Release);
         }
@@ -153,7 +154,7 @@ impl Host {
         let mut seat = self.lock();
         seat.engine = Engine::new(self.profile.clone());
         let now = seat.now;
-        seat.journal.keep(now, Record::Reset, None);
+        seat.journal.keep(now, (Record::Reset, 0), None);
         self.broken.store(false, Ordering::Release);
     }
 
@@ -231,5 +232,81 @@ fn subject(input: &Input<'_>) -> Option<PodUid> {
         Input::Preempt(query) => Some(query.pod.uid.clone()),
         Input::Bind(query) => Some(query.pod.uid.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn host() -> Arc<Host> {
+        let metrics = Arc::new(Metrics::new());
+        let journal = Journal::new(JournalLimits::default(), metrics.clone());
+        Host::new(Arc::new(Profile::shipped()), Clock::simulated(Time::default()), metrics, journal).0
+    }
+
+    fn filter(host: &Host, uid: &str) -> Result<Vec<u8>, VerbFailure> {
+        let body = format!(r#"{{"Pod":{{"metadata":{{"name":"a","namespace":"b","uid":"{uid}"}}}},"NodeNames":["n"]}}"#);
+        host.filter(&Bytes::from(body))
+    }
+
+    /// What [`Host::ask`] does when the engine panics.
+    fn break_engine(host: &Host, uid: &str) {
+        host.broken.store(true, Ordering::Release);
+        host.broke("filter", Some(uid.into()), 0);
+    }
+
+    #[test]
+    fn a_broken_book_answers_nothing_until_it_is_listed_anew_and_the_pod_that_broke_it_stays_out() {
+        let host = host();
+        host.wait_for(Part::Lists, None);
+        assert!(filter(&host, "u-1").is_ok());
+        break_engine(&host, "u-1");
+        assert!(matches!(filter(&host, "u-2"), Err(VerbFailure::NotReady(_))));
+        assert!(host.able().is_err());
+        host.reset();
+        assert!(matches!(filter(&host, "u-2"), Err(VerbFailure::NotReady(_))), "the new book is empty still");
+        host.wait_for(Part::Lists, None);
+        assert!(filter(&host, "u-2").is_ok());
+        assert!(matches!(filter(&host, "u-1"), Err(VerbFailure::Barred)));
+        assert_eq!(host.metrics().panics.get(), 1);
+    }
+
+    #[test]
+    fn barred_pods_are_bounded() {
+        let host = host();
+        for index in 0..3 * BARRED_MAX {
+            break_engine(&host, &index.to_string());
+            assert!(host.barred.lock().unwrap().len() <= BARRED_MAX);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_feeds_the_host_learns_that_the_book_is_broken_before_or_after_asking() {
+        let host = host();
+        break_engine(&host, "u-1");
+        host.rebuild_wanted().await;
+        host.reset();
+        let waiting = tokio::spawn({
+            let host = host.clone();
+            async move { host.rebuild_wanted().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "woken by an old break");
+        break_engine(&host, "u-2");
+        tokio::time::timeout(std::time::Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_engine_never_sees_time_run_backwards() {
+        let host = host();
+        host.clock.set(Time::from_unix_ms(2000));
+        host.tick();
+        host.clock.set(Time::from_unix_ms(1000));
+        host.tick();
+        let told: Vec<u64> = host.journal(|journal| journal.newest(2)).iter().map(|line| line.now_ms).collect();
+        assert_eq!(told, [2000, 2000]);
     }
 }

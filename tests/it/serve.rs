@@ -18,8 +18,9 @@ use gangplank::telemetry::Metrics;
 use gangplank::wire::annotations::DEVICES;
 use gangplank::wire::extender::{BindRequest, client};
 use gangplank::wire::{NodeObject, PodObject};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
@@ -319,4 +320,66 @@ fn the_account_may_do_what_the_program_does() -> Result<()> {
     let missing: Vec<_> = used(LEASE_VERBS).into_iter().filter(|right| !lease.contains(right)).collect();
     assert!(missing.is_empty(), "used and not granted: {missing:?}");
     Ok(())
+}
+
+/// A Lease as a kube-scheduler of this identity holds it; `turn` changes with every renewal.
+async fn renew(leases: &Api<Lease>, holder: &str, turn: i32) -> Result<()> {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "gangplank-scheduler"},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 4, "leaseTransitions": turn},
+    });
+    leases.patch("gangplank-scheduler", &PatchParams::apply("test").force(), &Patch::Apply(&lease)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_replicas_only_the_one_beside_the_leader_answers_and_an_outage_silences_both() -> Result<()> {
+    let options = Options { nodes: 1, without: vec!["kube-scheduler"], ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("two replicas, one voice", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let kubeconfig = install_account(&control_plane, &client).await?;
+    let rights = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/second-scheduler/rbac.yaml"))?;
+    apply_yaml(&client, "gangplank-system", &rights).await?;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "gangplank-system");
+    let replica = |name: &str| {
+        Gangplank::start(&control_plane, &kubeconfig, &["--lease=gangplank-system/gangplank-scheduler", &format!("--identity={name}")])
+    };
+    let mut replicas = [replica("host-1")?, replica("host-2")?];
+    for replica in &mut replicas {
+        // Able to take over, and silent.
+        replica.wait_ready().await?;
+        assert_eq!(status_of_filter(replica).await?, 503);
+    }
+    for (turn, (holder, expected)) in
+        [("host-1_a", [200, 503]), ("host-2_b", [503, 200]), ("host-20_c", [503, 503]), ("host-1_d", [200, 503])].into_iter().enumerate()
+    {
+        renew(&leases, holder, i32::try_from(turn)?).await?;
+        let what = format!("{holder} to lead");
+        let turned = wait_until(&what, TIMEOUT, async || {
+            Ok(([status_of_filter(&mut replicas[0]).await?, status_of_filter(&mut replicas[1]).await?] == expected).then_some(()))
+        });
+        turned.await?;
+    }
+    // Nobody renews: the lease runs out by the replica's own clock.
+    let began = Instant::now();
+    wait_until("the voice to be lost", TIMEOUT, async || Ok((status_of_filter(&mut replicas[0]).await? == 503).then_some(()))).await?;
+    assert!(began.elapsed() > Duration::from_secs(2), "lost after {:?}", began.elapsed());
+    // Without the API server for long, not even readiness is claimed; with it, everything comes back.
+    control_plane.signal("kube-apiserver", "STOP")?;
+    let mut http = replicas[0].client().await?;
+    let silent =
+        wait_until("the outage to be noticed", TIMEOUT, async || Ok((http.get("/readyz").await?.status == 503).then_some(()))).await;
+    control_plane.signal("kube-apiserver", "CONT")?;
+    silent.with_context(|| replicas[0].log())?;
+    replicas[0].wait_ready().await?;
+    renew(&leases, "host-1_e", 9).await?;
+    wait_until("the voice", TIMEOUT, async || Ok((status_of_filter(&mut replicas[0]).await? == 200).then_some(()))).await
+}
+
+async fn status_of_filter(gangplank: &mut Gangplank) -> Result<u16> {
+    let pod = json!({"metadata": {"name": "x", "namespace": "y", "uid": "z"}, "spec": {}});
+    let body = serde_json::to_vec(&json!({"Pod": pod, "NodeNames": ["a"]}))?;
+    Ok(gangplank.client().await?.post("/scheduler/filter", &body).await?.status)
 }
