@@ -72,26 +72,33 @@ impl Contact {
         self.with(feed, |feed| feed.failed(error));
     }
 
-    /// Any call was answered 401, or not.
-    pub(super) fn authorized(&self, authorized: bool) {
-        let mut state = self.lock();
-        state.unauthorized_since = if authorized { None } else { state.unauthorized_since.or_else(|| Some(Instant::now())) };
-    }
-
-    /// Since when every call was answered 401.
+    /// For how long signs of life have been refused with 401. Open watches say nothing of it: they live on.
     pub(super) fn unauthorized_for(&self) -> Option<Duration> {
         self.lock().unauthorized_since.map(|since| since.elapsed())
+    }
+
+    fn beat(&self, answer: Result<(), (bool, String)>) {
+        let mut state = self.lock();
+        match answer {
+            Ok(()) => (state.heartbeat.error, state.unauthorized_since) = (None, None),
+            Err((unauthorized, error)) => {
+                if unauthorized {
+                    state.unauthorized_since.get_or_insert_with(Instant::now);
+                }
+                state.heartbeat.failed(error);
+            }
+        }
     }
 
     /// Asks the API server for a sign of life now and then; ends only when the credential is refused for good.
     pub(super) async fn keep(&self, client: &Client) {
         loop {
-            let beat = tokio::time::timeout(BEAT_MAX, client.apiserver_version()).await;
-            match beat {
-                Ok(Ok(_)) => self.lock().heartbeat.error = None,
-                Ok(Err(error)) => self.lock().heartbeat.failed(error.to_string()),
-                Err(_) => self.lock().heartbeat.failed("no answer in time".into()),
-            }
+            self.beat(match tokio::time::timeout(BEAT_MAX, client.apiserver_version()).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(kube::Error::Api(status))) => Err((status.code == 401, format!("{} {}", status.code, status.message))),
+                Ok(Err(error)) => Err((false, error.to_string())),
+                Err(_) => Err((false, "no answer in time".into())),
+            });
             self.judge();
             if self.unauthorized_for().is_some_and(|since| since >= UNAUTHORIZED_MAX) {
                 return;

@@ -60,7 +60,6 @@ where
             match event {
                 Ok(event) => {
                     pause = PAUSE_FIRST;
-                    contact.authorized(true);
                     hand_over(event, feed, &mut take, contact, metrics);
                 }
                 Err(error) => {
@@ -111,7 +110,6 @@ fn hand_over<K>(event: Event<K>, feed: Feed, take: &mut impl Take<K>, contact: &
 fn broke<K>(error: &Error, feed: Feed, take: &mut impl Take<K>, contact: &Contact, metrics: &Metrics) {
     let status = status_of(error);
     metrics.watch_events.with_label_values(&[feed.name, "error"]).inc();
-    contact.authorized(status.is_none_or(|status| status.code != 401));
     if feed.may_be_missing && status.is_some_and(|status| status.code == 404) {
         // Its objects went with the kind.
         take.listing();

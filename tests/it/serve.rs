@@ -19,7 +19,7 @@ use gangplank::wire::annotations::DEVICES;
 use gangplank::wire::extender::{BindRequest, client};
 use gangplank::wire::{NodeObject, PodObject};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -160,6 +160,28 @@ impl Stage<'_> {
         Ok((node_of(&one).context("no node")?.to_owned(), ran_after))
     }
 
+    /// The kind of an agent's reports is installed while it runs, and an agent reports.
+    async fn hears_of_an_agent(&mut self, node: &str) -> Result<()> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crd");
+        for file in fs::read_dir(path)?.filter_map(Result::ok).filter(|file| file.file_name().to_string_lossy().contains("acceleratornode"))
+        {
+            apply_yaml(self.client, "default", &fs::read_to_string(file.path())?).await?;
+        }
+        let devices: Vec<Value> =
+            (0..8).map(|index| json!({"id": format!("GPU-{index}"), "index": index, "resource": "nvidia.com/gpu"})).collect();
+        let report = json!({
+            "apiVersion": "gangplank.dev/v1alpha1", "kind": "AcceleratorNode",
+            "metadata": {"name": node}, "spec": {"devices": devices},
+        });
+        apply_yaml(self.client, "default", &report.to_string()).await?;
+        let named = wait_until("the reported devices", TIMEOUT, async || {
+            let nodes = self.gangplank.get("/api/v1/nodes").await?;
+            let found = nodes["nodes"].as_array().into_iter().flatten().find(|found| found["name"] == node);
+            Ok(found.is_some_and(|found| found["pools"][0]["devices"][7]["id"] == "GPU-7").then_some(()))
+        });
+        named.await.with_context(|| self.gangplank.log())
+    }
+
     /// The client is gone right after it asked; the Binding is made all the same.
     async fn binds_without_its_client(&self, node: &str) -> Result<()> {
         let cut = self.create("cut", "by-hand", json!({"nvidia.com/gpu": "2"})).await?;
@@ -231,6 +253,7 @@ async fn a_pod_is_placed_bound_and_explained_and_a_bind_survives_what_clients_do
     stage.binds_without_its_client(&node).await?;
     stage.binds_once(&node).await?;
     stage.agrees_with_the_objects().await?;
+    stage.hears_of_an_agent("gpu-node-00003").await?;
     drop(scheduler);
     assert!(stage.gangplank.terminate()?, "ended well on SIGTERM");
     Ok(())
@@ -382,4 +405,27 @@ async fn status_of_filter(gangplank: &mut Gangplank) -> Result<u16> {
     let pod = json!({"metadata": {"name": "x", "namespace": "y", "uid": "z"}, "spec": {}});
     let body = serde_json::to_vec(&json!({"Pod": pod, "NodeNames": ["a"]}))?;
     Ok(gangplank.client().await?.post("/scheduler/filter", &body).await?.status)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_credential_ends_the_process_so_that_the_next_one_reads_it_anew() -> Result<()> {
+    let options = Options { without: vec!["kube-scheduler", "kwok"], ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("a refused credential", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let kubeconfig = install_account(&control_plane, &client).await?;
+    let mut gangplank = Gangplank::start(&control_plane, &kubeconfig, &[])?;
+    gangplank.wait_ready().await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client, "gangplank-system");
+    accounts.delete("gangplank", &DeleteParams::default()).await?;
+    let began = Instant::now();
+    let mut http = gangplank.client().await?;
+    // The process may be gone before it is asked again.
+    wait_until("readiness to end", TIMEOUT, async || Ok(http.get("/readyz").await.is_ok_and(|reply| reply.status == 503).then_some(())))
+        .await?;
+    let unready_after = began.elapsed();
+    assert!(unready_after < Duration::from_secs(40), "{unready_after:?}");
+    let status = wait_until("the process to end", TIMEOUT, async || gangplank.has_ended()).await.with_context(|| gangplank.log())?;
+    assert_eq!(status.code(), Some(1), "{}", gangplank.log());
+    eprintln!("not ready after {unready_after:?}, ended after {:?}", began.elapsed());
+    Ok(())
 }
