@@ -77,6 +77,21 @@ fn simulate_prints_the_promised_object() {
     check("simulate-yaml", &["simulate", "--cluster", ROOM, "--workloads", TOO_MUCH, "-o", "yaml"]);
 }
 
+/// Every manifest that we show to people can be asked about, whatever its kind.
+#[test]
+fn simulate_takes_every_example() {
+    let mut files: Vec<PathBuf> = fs::read_dir(root().join("deploy/examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
+    assert!(files.len() >= 20, "{} examples", files.len());
+    for file in files {
+        let output = gangplank(&["simulate", "-o", "json", "--cluster", ROOM, "--workloads", file.to_str().unwrap()]);
+        let fits = output.status.code() == Some(0);
+        assert!(fits || output.status.code() == Some(3), "{}: {output:?}", file.display());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["pending"].as_array().unwrap().is_empty(), fits, "{}", file.display());
+    }
+}
+
 #[test]
 fn simulate_names_file_and_line_of_a_mistake() {
     check("simulate-mistake", &["simulate", "--cluster", ROOM, "--workloads", "tests/golden/cli/mistake.yaml"]);
