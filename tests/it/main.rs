@@ -5,6 +5,7 @@ mod admission;
 mod cli;
 mod control_plane;
 mod deploy;
+mod extender_facts;
 mod http;
 mod install;
 mod serve;
