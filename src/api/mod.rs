@@ -1,13 +1,13 @@
 //! HTTP: the scheduler's verbs, health, metrics and the read-only API. It decides statuses, limits and how
 //! connections live and die; what is answered is decided behind [`crate::host::Host`].
 //!
-//! | route | for |
-//! |---|---|
-//! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler |
-//! | `POST /admission/{mutate,validate}` | API servers before 1.36, over TLS |
-//! | `GET /healthz`, `/readyz` | kubelet |
-//! | `GET /metrics` | Prometheus |
-//! | `GET /api/v1/{nodes,book,digest,journal}`, `/api/v1/pods/{namespace}/{name}` | people |
+//! | route | for | address |
+//! |---|---|---|
+//! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler | loopback |
+//! | `GET /api/v1/{nodes,book,digest,journal}`, `/api/v1/pods/{namespace}/{name}` | people | loopback |
+//! | `GET /healthz`, `/readyz` | kubelet | loopback, and the pod's |
+//! | `GET /metrics` | Prometheus | loopback, and the pod's |
+//! | `POST /admission/{mutate,validate}` | API servers before 1.36 | the pod's, over TLS |
 
 pub mod admission;
 mod body;
@@ -41,32 +41,40 @@ pub struct Api {
 impl Api {
     /// Every route, for the address that kube-scheduler calls.
     pub fn router(self) -> Router {
-        self.scheduler().merge(self.observer())
+        self.scheduler().merge(self.views()).merge(self.probes()).fallback(reply::no_such_route)
     }
 
-    /// The scheduler's verbs.
-    pub fn scheduler(&self) -> Router {
+    /// What the kubelet and Prometheus read, for an address that the pod network reaches: nobody is authenticated there, so nothing here
+    /// names a pod.
+    pub fn observer(self) -> Router {
+        self.probes().fallback(reply::not_observed)
+    }
+
+    fn scheduler(&self) -> Router {
         Router::new()
             .route("/scheduler/filter", any(verbs::filter))
             .route("/scheduler/prioritize", any(verbs::prioritize))
             .route("/scheduler/preempt", any(verbs::preempt))
             .route("/scheduler/bind", any(verbs::bind))
             .route("/scheduler/{verb}", any(verbs::unknown))
-            .fallback(reply::no_such_route)
             .with_state(self.clone())
     }
 
-    /// What probes, Prometheus and people read; nothing here changes anything.
-    pub fn observer(&self) -> Router {
+    fn views(&self) -> Router {
         Router::new()
-            .route("/healthz", get(views::healthz))
-            .route("/readyz", get(views::readyz))
-            .route("/metrics", get(views::metrics))
             .route("/api/v1/nodes", get(views::nodes))
             .route("/api/v1/book", get(views::book))
             .route("/api/v1/digest", get(views::digest))
             .route("/api/v1/journal", get(views::journal))
             .route("/api/v1/pods/{namespace}/{name}", get(views::pod))
+            .with_state(self.clone())
+    }
+
+    fn probes(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(views::healthz))
+            .route("/readyz", get(views::readyz))
+            .route("/metrics", get(views::metrics))
             .with_state(self.clone())
     }
 }

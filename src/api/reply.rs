@@ -43,6 +43,11 @@ pub(super) async fn no_such_route(uri: Uri) -> Response {
     problem(StatusCode::NOT_FOUND, format!("no such path: {}; see /healthz, /readyz, /metrics, /api/v1/, /scheduler/", uri.path()))
 }
 
+/// As [`no_such_route`], where there is less.
+pub(super) async fn not_observed(uri: Uri) -> Response {
+    problem(StatusCode::NOT_FOUND, format!("no such path here: {}; see /healthz, /readyz, /metrics", uri.path()))
+}
+
 fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;

@@ -61,7 +61,7 @@ fn connect(address: &str) -> anyhow::Result<TcpStream> {
     let advice = |error: io::Error| {
         Advice::new(
             format!("no server answers on {address}: {error}"),
-            "name it with --server, after `kubectl -n gangplank-system port-forward deploy/gangplank 9377` for one in a cluster",
+            "name it with --server; for one in a cluster, run `kubectl -n gangplank-system port-forward POD 10270` and add --server 127.0.0.1:10270",
         )
     };
     let resolved = address.to_socket_addrs().map_err(advice)?.next().context("the server's name has no address")?;

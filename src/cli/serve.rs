@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// Where kube-scheduler calls; loopback, because the protocol authenticates nobody
     #[arg(long, visible_alias = "extender-address", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9377")]
     pub listen: SocketAddr,
-    /// Where /healthz, /readyz, /metrics and /api/v1 answer as well, for kubelet and Prometheus; never the scheduler's verbs
+    /// Where /healthz, /readyz and /metrics answer as well, for kubelet and Prometheus; never the scheduler's verbs or /api/v1
     #[arg(long, visible_alias = "observe-address", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// Which cluster; without it $KUBECONFIG, ~/.kube/config, or the pod's service account

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
 use futures::future::join_all;
-use gangplank::api::ServeLimits;
+use gangplank::api::{self, ServeLimits};
 use gangplank::engine::Engine;
-use gangplank::host::{BindLimits, Part, replay};
+use gangplank::host::{BindLimits, Binder, Part, replay};
 use gangplank::model::PodKey;
 use gangplank::policy::Profile;
 use gangplank::wire::extender::{BindRequest, client};
@@ -19,8 +21,9 @@ use gangplank::wire::{PodObject, annotations};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
-use crate::support::{Fault, HttpClient, MemoryCluster, MemoryOptions, MemoryServer};
+use crate::support::{Fault, HttpClient, MemoryCluster, MemoryOptions, MemoryServer, MemoryWriter};
 
 const VERBS: [&str; 4] = ["filter", "prioritize", "preempt", "bind"];
 
@@ -362,5 +365,35 @@ async fn slow_and_silent_connections_give_way_to_those_who_ask() -> Result<()> {
     begun.send(b"POST /scheduler/filter HT").await?;
     assert!(begun.is_closed_within(Duration::from_secs(8)).await, "a begun head stays open");
     assert_eq!(idle.get("/healthz").await?.status, 200, "an idle connection was closed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_address_of_probes_and_prometheus_names_no_pod_and_takes_no_question() -> Result<()> {
+    let server = MemoryServer::start(MemoryOptions { nodes: 1, ..MemoryOptions::default() }).await?;
+    let pod = server.cluster.create("default", "secretive", "uid-secretive", &one_gpu());
+    let mut http = HttpClient::open(server.address).await?;
+    assert_eq!(http.post("/scheduler/filter", &filter_body(&pod, &["n0000"])).await?.status, 200);
+    let binder = Binder::new(server.host.clone(), Arc::new(MemoryWriter(server.cluster.clone())), BindLimits::default());
+    let observer = api::Api { host: server.host.clone(), binder }.observer();
+    let ask = async |method: Method, path: &str| -> Result<(u16, String)> {
+        let request = Request::builder().method(method).uri(path).body(Body::from(filter_body(&pod, &["n0000"])))?;
+        let response = observer.clone().oneshot(request).await?;
+        let status = response.status().as_u16();
+        Ok((status, String::from_utf8(to_bytes(response.into_body(), usize::MAX).await?.to_vec())?))
+    };
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (status, text) = ask(Method::GET, path).await?;
+        assert_eq!(status, 200, "{path}: {text}");
+        assert!(!text.contains("secretive"), "{path}: {text}");
+    }
+    let views = ["nodes", "book", "digest", "journal", "pods/default/secretive"].map(|view| (Method::GET, format!("/api/v1/{view}")));
+    let verbs = VERBS.map(|verb| (Method::POST, format!("/scheduler/{verb}")));
+    for (method, path) in views.into_iter().chain(verbs) {
+        assert_eq!(ask(method, &path).await?.0, 404, "{path}");
+        if path.starts_with("/api") {
+            assert_eq!(http.get(&path).await?.status, 200, "{path} on loopback");
+        }
+    }
     Ok(())
 }

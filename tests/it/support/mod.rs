@@ -12,7 +12,7 @@ mod second_scheduler;
 pub use control_plane::{ControlPlane, Options};
 pub use gangplank::{Gangplank, scheduler_config};
 pub use http::{HttpClient, Reply};
-pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, memory_node};
+pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, MemoryWriter, memory_node};
 pub use nodes::{NodeTemplate, create_kwok_nodes};
 pub use objects::{apply_yaml, create_namespace, wait_until};
 pub use second_scheduler::SecondScheduler;
