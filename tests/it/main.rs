@@ -2,6 +2,7 @@
 #![cfg(feature = "io")]
 
 mod admission;
+mod burst;
 mod cli;
 mod control_plane;
 mod deploy;
@@ -11,3 +12,4 @@ mod install;
 mod serve;
 mod support;
 mod uninstall;
+mod workloads;

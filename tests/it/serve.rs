@@ -1,43 +1,29 @@
 //! `gangplank serve` between a stock kube-scheduler and a stock API server, with the rights and the scheduler
 //! configuration that people install.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use gangplank::cluster::{LEASE_VERBS, VERBS};
-use gangplank::host::{Clock, Host, Journal, JournalLimits};
-use gangplank::model::{PodKey, Time};
-use gangplank::policy::Profile;
-use gangplank::telemetry::Metrics;
+use gangplank::model::PodKey;
 use gangplank::wire::annotations::DEVICES;
 use gangplank::wire::extender::{BindRequest, client};
-use gangplank::wire::{NodeObject, PodObject};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::support::installed::{assert_granted_once, digest_of_objects, install_account, node_of};
 use crate::support::{
     ControlPlane, Gangplank, HttpClient, Options, SecondScheduler, apply_yaml, create_namespace, scheduler_config, wait_until,
 };
 
 const TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Applies the account and rights that people install, and returns a kubeconfig of that account.
-async fn install_account(control_plane: &ControlPlane, client: &Client) -> Result<PathBuf> {
-    for file in ["deploy/base/namespace.yaml", "deploy/base/rbac.yaml"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        apply_yaml(client, "gangplank-system", &fs::read_to_string(&path)?).await.with_context(|| file.to_string())?;
-    }
-    control_plane.service_account_kubeconfig("gangplank-system", "gangplank")
-}
 
 fn pod(name: &str, scheduler: &str, limits: &Value) -> Pod {
     serde_json::from_value(json!({
@@ -51,10 +37,6 @@ fn pod(name: &str, scheduler: &str, limits: &Value) -> Pod {
     .expect("a Pod")
 }
 
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref()
-}
-
 fn devices_of(pod: &Pod) -> Option<Value> {
     serde_json::from_str(pod.annotations().get(DEVICES)?).ok()
 }
@@ -66,33 +48,6 @@ async fn wait_running(pods: &Api<Pod>, name: &str) -> Result<Pod> {
         Ok(running.then_some(pod))
     })
     .await
-}
-
-/// The digest that a fresh engine has over the API objects, and nothing else.
-async fn digest_of_objects(client: &Client) -> Result<String> {
-    let metrics = Arc::new(Metrics::new());
-    let journal = Journal::new(JournalLimits::default(), metrics.clone());
-    let (host, _effects) = Host::new(Arc::new(Profile::shipped()), Clock::simulated(Time::default()), metrics, journal);
-    for node in Api::<NodeObject>::all(client.clone()).list(&ListParams::default()).await? {
-        host.node_applied(Arc::new(node), None);
-    }
-    for pod in Api::<PodObject>::all(client.clone()).list(&ListParams::default()).await? {
-        host.pod_applied(Arc::new(pod))?;
-    }
-    Ok(host.look(gangplank::engine::Engine::digest))
-}
-
-/// No device of a node may be in the annotations of two unfinished pods.
-fn assert_granted_once(pods: &[Pod]) {
-    let mut holders: BTreeMap<(String, String), String> = BTreeMap::new();
-    for pod in pods {
-        let (Some(node), Some(devices)) = (node_of(pod), devices_of(pod)) else { continue };
-        let shares = devices.as_object().into_iter().flat_map(|containers| containers.values()).filter_map(Value::as_array).flatten();
-        for id in shares.filter_map(|share| share["id"].as_str()) {
-            let before = holders.insert((node.to_owned(), id.to_owned()), pod.name_any());
-            assert_eq!(before, None, "device {id} of {node} was also granted to {}", pod.name_any());
-        }
-    }
 }
 
 /// One namespace of one control plane, with Gangplank in it.

@@ -4,6 +4,7 @@
 mod control_plane;
 mod gangplank;
 mod http;
+pub mod installed;
 mod memory;
 mod nodes;
 mod objects;
@@ -12,6 +13,7 @@ mod second_scheduler;
 pub use control_plane::{ControlPlane, Options};
 pub use gangplank::{Gangplank, scheduler_config};
 pub use http::{HttpClient, Reply};
+pub use installed::Installed;
 pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, MemoryWriter, memory_node};
 pub use nodes::{NodeTemplate, create_kwok_nodes};
 pub use objects::{apply_yaml, create_namespace, wait_until};

@@ -1,0 +1,170 @@
+//! Many pods at once over many nodes: everything bound, nothing granted twice, the book equal to the objects.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use gangplank::model::PodKey;
+use gangplank::wire::extender::{BindRequest, client};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::support::installed::{assert_granted_once, digest_of_objects, granted, install_account, is_running, managed_namespace, node_of};
+use crate::support::{ControlPlane, Gangplank, HttpClient, Installed, Options, create_namespace, wait_until};
+
+const PODS: usize = 500;
+const NODES: u32 = 1000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_pods_in_a_burst_over_a_thousand_nodes_are_all_bound_once() -> Result<()> {
+    let options = Options { nodes: NODES, ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("five hundred pods in a burst", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let mut installed = Installed::start(&control_plane, &client).await?;
+    let namespace = managed_namespace(&client, "burst").await?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+
+    let began = Instant::now();
+    stream::iter(0..PODS)
+        .map(|index| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &one_gpu(index)).await }
+        })
+        .buffer_unordered(16)
+        .try_collect::<Vec<_>>()
+        .await?;
+    let created = began.elapsed();
+    let pods = wait_until("all pods to run", Duration::from_mins(3), async || {
+        let pods = api.list(&ListParams::default()).await?.items;
+        Ok(pods.iter().all(is_running).then_some(pods))
+    })
+    .await?;
+    let ran = began.elapsed();
+    eprintln!(
+        "{PODS} pods over {NODES} nodes: created in {:.1} s, all running after {:.1} s, {:.0} pods/s",
+        created.as_secs_f32(),
+        ran.as_secs_f32(),
+        PODS as f32 / ran.as_secs_f32()
+    );
+
+    let devices = granted(&pods);
+    ensure!(devices.len() == PODS && devices.iter().all(|(_, _, _, share)| share["id"].is_string()), "every pod has a named device");
+    assert_granted_once(&pods);
+    let digest = wait_until("the book to equal the objects", Duration::from_secs(30), async || {
+        let ours = installed.gangplank.get("/api/v1/digest").await?;
+        let theirs = digest_of_objects(&client).await?;
+        Ok((ours["digest"] == json!(theirs)).then_some(theirs))
+    })
+    .await?;
+    ensure!(!digest.is_empty());
+    Ok(())
+}
+
+fn one_gpu(index: usize) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("burst-{index:03}")},
+        "spec": {"containers": [{"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
+    }))
+    .expect("a pod")
+}
+
+const CLIENTS: usize = 64;
+/// They ask for 2,200 of 1,920 GPUs: each is filtered, most are bound, the rest are refused.
+const ASKING: usize = 1100;
+const CALLS_MIN: usize = 2000;
+
+/// Many schedulers at once, as no kube-scheduler would be: each client filters and binds pods of its own, all of them
+/// over the same few nodes, against the real API server. More is asked for than there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_clients_over_the_real_api_server_grant_no_device_twice() -> Result<()> {
+    let options = Options { nodes: 240, ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("sixty-four clients", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let kubeconfig = install_account(&control_plane, &client).await?;
+    let mut gangplank = Gangplank::start(&control_plane, &kubeconfig, &["--bind-deadline-ms=20000"])?;
+    gangplank.wait_ready().await?;
+    let namespace = create_namespace(&client, "clients").await?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    // Whoever schedules these pods is the clients below, and nobody else.
+    let pods: Vec<Pod> = stream::iter(0..ASKING)
+        .map(|index| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &scheduled_by_nobody(index)).await }
+        })
+        .buffer_unordered(16)
+        .try_collect()
+        .await?;
+    let nodes: Vec<String> =
+        Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+    ensure!(nodes.len() == 240, "{nodes:?}");
+
+    let address = gangplank.address();
+    let shared = Arc::new(Mutex::new(pods));
+    let tasks = (0..CLIENTS).map(|_| tokio::spawn(filter_and_bind(address, shared.clone(), nodes.clone())));
+    let mut counts = Counts::default();
+    for task in futures::future::join_all(tasks).await {
+        let done = task??;
+        counts = Counts { calls: counts.calls + done.calls, bound: counts.bound + done.bound, refused: counts.refused + done.refused };
+    }
+    eprintln!("{CLIENTS} clients: {counts:?}");
+    ensure!(counts.calls >= CALLS_MIN, "{counts:?}");
+
+    let pods = api.list(&ListParams::default()).await?.items;
+    assert_granted_once(&pods);
+    let bound = pods.iter().filter(|pod| node_of(pod).is_some()).count();
+    ensure!(
+        bound == counts.bound && bound == granted(&pods).iter().map(|(pod, ..)| pod).collect::<BTreeSet<_>>().len(),
+        "{counts:?}, {bound} bound"
+    );
+    let devices = granted(&pods).len();
+    ensure!((1913..=1920).contains(&devices), "all but odd remainders of 1,920 devices are in use: {devices}");
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    calls: usize,
+    bound: usize,
+    refused: usize,
+}
+
+async fn filter_and_bind(address: SocketAddr, pods: Arc<Mutex<Vec<Pod>>>, nodes: Vec<String>) -> Result<Counts> {
+    let mut http = HttpClient::open(address).await?;
+    let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let mut counts = Counts::default();
+    loop {
+        let Some(pod) = pods.lock().map_err(|_| anyhow::anyhow!("a client panicked"))?.pop() else { return Ok(counts) };
+        let raw = client::pod_json(&pod)?;
+        let reply = http.post("/scheduler/filter", &client::render_filter_request(&raw, &nodes)).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&reply.body)?;
+        counts.calls += 1;
+        let Some(node) = answer["NodeNames"][0].as_str() else {
+            counts.refused += 1;
+            continue;
+        };
+        let request = BindRequest {
+            key: PodKey::new(pod.namespace().unwrap_or_default(), pod.name_any()),
+            uid: pod.uid().unwrap_or_default().as_str().into(),
+            node: node.into(),
+        };
+        let reply = http.post("/scheduler/bind", &client::render_bind_request(&request)).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&reply.body)?;
+        counts.calls += 1;
+        counts.bound += usize::from(answer["Error"] == "");
+    }
+}
+
+/// One to three GPUs.
+fn scheduled_by_nobody(index: usize) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("pod-{index:04}")},
+        "spec": {"schedulerName": "nobody", "containers": [
+            {"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": (index % 3 + 1).to_string()}}}]},
+    }))
+    .expect("a pod")
+}
