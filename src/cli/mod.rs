@@ -4,6 +4,7 @@
 //! stderr (talk), and how an error reads. What a command does is decided in its own file.
 
 mod advice;
+mod bench;
 mod completion;
 mod console;
 mod demo;
@@ -37,6 +38,7 @@ pub static ALL: &[Command] = &[
     Command::of::<topo::TopoArgs>(),
     Command::of::<policy::PolicyArgs>(),
     Command::of::<uninstall::UninstallArgs>(),
+    Command::of::<bench::BenchArgs>(),
     Command::of::<completion::CompletionArgs>(),
 ];
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "io")]
 
 mod admission;
+mod bench;
 mod burst;
 mod cli;
 mod control_plane;

@@ -1,0 +1,35 @@
+//! `gangplank bench NAME`: what it costs on this machine. One file a benchmark, one line in [`Bench`].
+//!
+//! Times are medians over several runs in one process, after a warm-up; a single run says little on a busy machine.
+
+mod percentiles;
+mod wire;
+
+use clap::{Args, Subcommand};
+
+use super::{Console, Exit, Run};
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+/// Every benchmark.
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The extender protocol over loopback HTTP: filter, prioritize and bind at several cluster sizes
+    Wire(wire::WireArgs),
+}
+
+impl Run for BenchArgs {
+    const NAME: &'static str = "bench";
+    const ABOUT: &'static str = "Measure what it costs on this machine";
+
+    fn run(self, console: Console) -> anyhow::Result<Exit> {
+        match self.bench {
+            Bench::Wire(args) => wire::run(&args, console),
+        }
+    }
+}
