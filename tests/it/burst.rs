@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use gangplank::model::PodKey;
 use gangplank::wire::extender::{BindRequest, client};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -30,14 +30,7 @@ async fn five_hundred_pods_in_a_burst_over_a_thousand_nodes_are_all_bound_once()
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
 
     let began = Instant::now();
-    stream::iter(0..PODS)
-        .map(|index| {
-            let api = api.clone();
-            async move { api.create(&PostParams::default(), &one_gpu(index)).await }
-        })
-        .buffer_unordered(16)
-        .try_collect::<Vec<_>>()
-        .await?;
+    create_all(api.clone(), PODS).await?;
     let created = began.elapsed();
     let pods = wait_until("all pods to run", Duration::from_mins(3), async || {
         let pods = api.list(&ListParams::default()).await?.items;
@@ -55,14 +48,7 @@ async fn five_hundred_pods_in_a_burst_over_a_thousand_nodes_are_all_bound_once()
     let devices = granted(&pods);
     ensure!(devices.len() == PODS && devices.iter().all(|(_, _, _, share)| share["id"].is_string()), "every pod has a named device");
     assert_granted_once(&pods);
-    let digest = wait_until("the book to equal the objects", Duration::from_secs(30), async || {
-        let ours = installed.gangplank.get("/api/v1/digest").await?;
-        let theirs = digest_of_objects(&client).await?;
-        Ok((ours["digest"] == json!(theirs)).then_some(theirs))
-    })
-    .await?;
-    ensure!(!digest.is_empty());
-    Ok(())
+    same_book(&mut installed.gangplank, &client).await
 }
 
 fn one_gpu(index: usize) -> Pod {
@@ -71,6 +57,116 @@ fn one_gpu(index: usize) -> Pod {
         "spec": {"containers": [{"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
     }))
     .expect("a pod")
+}
+
+/// How often it is killed, in bursts of how many pods over how many nodes.
+struct Kills {
+    count: usize,
+    pods: usize,
+    nodes: u32,
+}
+
+/// SIGKILL in the middle of bursts, over and over. Each time: who asks for no accelerator does not notice, and the next
+/// process finds in the API objects what the last one had written, no more and no less.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_during_bursts_it_finds_the_same_book_in_the_objects_and_plain_pods_never_notice() -> Result<()> {
+    let long = std::env::var_os("GANGPLANK_LONG").is_some();
+    let kills = if long { Kills { count: 50, pods: PODS, nodes: NODES } } else { Kills { count: 4, pods: 100, nodes: 100 } };
+    let options = Options { nodes: kills.nodes, ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("killed during bursts", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let Installed { mut gangplank, scheduler, kubeconfig } = Installed::start(&control_plane, &client).await?;
+    let port = gangplank.address().port();
+    let plain: Api<Pod> = Api::namespaced(client.clone(), &create_namespace(&client, "plain").await?);
+    let (mut done, mut mid_burst, mut ready_ms, mut burst) = (0, 0, Vec::new(), 0);
+    while done < kills.count {
+        burst += 1;
+        let namespace = managed_namespace(&client, &format!("burst-{burst}")).await?;
+        let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        let creating = tokio::spawn(create_all(api.clone(), kills.pods));
+        loop {
+            tokio::time::sleep(Duration::from_millis(150 + 97 * (done as u64 % 7))).await;
+            let bound = count_bound(&api).await?;
+            if bound == kills.pods {
+                break;
+            }
+            if done == kills.count {
+                continue;
+            }
+            gangplank.kill()?;
+            let at_kill = count_bound(&api).await?;
+            mid_burst += usize::from((1..kills.pods).contains(&at_kill));
+            plain_pods_run(&plain, done).await?;
+            // Nothing is bound while the two books are compared.
+            scheduler.signal("STOP")?;
+            let began = Instant::now();
+            gangplank = Gangplank::start_at(&control_plane, &kubeconfig, port, &[])?;
+            gangplank.wait_ready().await?;
+            ready_ms.push(began.elapsed().as_millis());
+            same_book(&mut gangplank, &client).await.with_context(|| format!("after kill {done}"))?;
+            scheduler.signal("CONT")?;
+            done += 1;
+        }
+        creating.await??;
+        let pods = api.list(&ListParams::default()).await?.items;
+        assert_granted_once(&pods);
+        ensure!(granted(&pods).len() == kills.pods, "every pod has its device");
+        api.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default()).await?;
+        wait_until("the burst to be gone", Duration::from_mins(2), async || {
+            Ok(api.list(&ListParams::default()).await?.items.is_empty().then_some(()))
+        })
+        .await?;
+    }
+    ready_ms.sort_unstable();
+    eprintln!(
+        "{done} kills in {burst} bursts of {} pods over {} nodes, {mid_burst} with some bound and some not; ready again after {} to {} ms, median {}",
+        kills.pods,
+        kills.nodes,
+        ready_ms[0],
+        ready_ms[ready_ms.len() - 1],
+        ready_ms[ready_ms.len() / 2]
+    );
+    ensure!(mid_burst * 2 >= done, "most kills must hit the middle of a burst: {mid_burst} of {done}");
+    Ok(())
+}
+
+async fn create_all(api: Api<Pod>, count: usize) -> Result<()> {
+    stream::iter(0..count)
+        .map(|index| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &one_gpu(index)).await }
+        })
+        .buffer_unordered(16)
+        .try_collect::<Vec<_>>()
+        .await?;
+    Ok(())
+}
+
+async fn count_bound(api: &Api<Pod>) -> Result<usize> {
+    Ok(api.list(&ListParams::default()).await?.items.iter().filter(|pod| node_of(pod).is_some()).count())
+}
+
+/// Pods that ask for no accelerator, of either scheduler, are created and run with Gangplank gone.
+async fn plain_pods_run(api: &Api<Pod>, kill: usize) -> Result<()> {
+    for scheduler in ["default-scheduler", "gangplank"] {
+        let name = format!("{scheduler}-{kill}");
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {"schedulerName": scheduler, "containers": [{"name": "main", "image": "none"}]},
+        }))?;
+        api.create(&PostParams::default(), &pod).await?;
+        wait_until(&format!("{name} to run"), Duration::from_secs(20), async || Ok(is_running(&api.get(&name).await?).then_some(())))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn same_book(gangplank: &mut Gangplank, client: &kube::Client) -> Result<()> {
+    wait_until("the book to equal the objects", Duration::from_secs(30), async || {
+        let ours = gangplank.get("/api/v1/digest").await?;
+        Ok((ours["digest"] == json!(digest_of_objects(client).await?)).then_some(()))
+    })
+    .await
 }
 
 const CLIENTS: usize = 64;

@@ -357,13 +357,17 @@ async fn slow_and_silent_connections_give_way_to_those_who_ask() -> Result<()> {
         assert_eq!(good.post("/scheduler/filter", &body).await.context("the good connection was closed")?.status, 200);
         worst = worst.max(began.elapsed());
     }
-    assert!(worst < Duration::from_millis(500), "the slowest good call took {worst:?}");
+    assert!(worst < Duration::from_secs(2), "kube-scheduler would have given up: {worst:?}");
     // A head that was begun must become whole; a connection that is merely idle may stay.
     let mut idle = HttpClient::open(server.address).await?;
     assert_eq!(idle.get("/healthz").await?.status, 200);
     let mut begun = HttpClient::open(server.address).await?;
     begun.send(b"POST /scheduler/filter HT").await?;
     assert!(begun.is_closed_within(Duration::from_secs(8)).await, "a begun head stays open");
+    // kube-scheduler closes what is idle for 90 s; a question that met a connection that we closed first would be lost.
+    if std::env::var_os("GANGPLANK_LONG").is_some() {
+        tokio::time::sleep(Duration::from_secs(95)).await;
+    }
     assert_eq!(idle.get("/healthz").await?.status, 200, "an idle connection was closed");
     Ok(())
 }
