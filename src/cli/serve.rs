@@ -4,19 +4,24 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{Console, Exit, Run};
+use crate::api::webhook::{Webhook, WebhookOptions};
 use crate::api::{Api, ServeLimits, Server};
-use crate::cluster::{KubeWriter, LeaseName, Session, SessionLimits, carry_out, connect, follow_lease};
+use crate::cluster::{KubeWriter, NamespacedName, Session, SessionLimits, carry_out, connect, follow_lease};
 use crate::host::{BindLimits, Binder, Clock, Host, Journal, JournalLimits};
+use crate::model::Classes;
 use crate::policy::Profile;
 use crate::telemetry::{LogFormat, Metrics, logs};
+use crate::wire::admission::Rules;
 
 /// Arguments of `gangplank serve`.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +32,9 @@ pub struct ServeArgs {
     /// Where /healthz, /readyz and /metrics answer as well, for kubelet and Prometheus; never the scheduler's verbs or /api/v1
     #[arg(long, visible_alias = "observe-address", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Admission by webhook
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
     /// Which cluster; without it $KUBECONFIG, ~/.kube/config, or the pod's service account
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -35,7 +43,7 @@ pub struct ServeArgs {
     pub profile: Option<PathBuf>,
     /// The lease of the kube-scheduler beside this replica: it answers only while that one leads. Without it, always
     #[arg(long, visible_alias = "leader-lease", value_name = "NAMESPACE/NAME")]
-    pub lease: Option<LeaseName>,
+    pub lease: Option<NamespacedName>,
     /// How the kube-scheduler beside this replica signs the lease, up to its first `_`: the host name, as a rule
     #[arg(long, visible_alias = "leader-identity", value_name = "NAME", env = "HOSTNAME")]
     pub identity: Option<String>,
@@ -57,6 +65,54 @@ pub struct ServeArgs {
     /// Their shape
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// The admission webhook, for clusters without `MutatingAdmissionPolicies`.
+#[derive(Args, Clone, Debug)]
+pub struct AdmissionArgs {
+    /// Where API servers before 1.36 call for admission, over TLS with certificates that are made and renewed here; off without it
+    #[arg(id = "admission_listen", long = "admission-listen", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// The Service that they call; the certificates' Secret and the account `gangplank` are in its namespace
+    #[arg(
+        id = "admission_service",
+        long = "admission-service",
+        value_name = "NAMESPACE/NAME",
+        default_value = "gangplank-system/gangplank-admission"
+    )]
+    pub service: NamespacedName,
+    /// A further name or address that they call, where the webhook configurations have a url; may stand several times
+    #[arg(id = "admission_name", long = "admission-name", value_name = "NAME", requires = "admission_listen")]
+    pub names: Vec<String>,
+    /// The schedulerName that pods get; the one that kube-scheduler is configured with
+    #[arg(id = "admission_scheduler", long = "admission-scheduler", value_name = "NAME", default_value = "gangplank")]
+    pub scheduler: String,
+}
+
+impl AdmissionArgs {
+    fn options(&self, classes: Arc<Classes>) -> Option<WebhookOptions> {
+        let address = self.listen?;
+        let NamespacedName { namespace, name } = &self.service;
+        let rules = Rules {
+            scheduler: self.scheduler.clone(),
+            writers: vec![format!("system:serviceaccount:{namespace}:gangplank")],
+            untouched: vec!["kube-system".into(), namespace.clone()],
+            ..Rules::shipped(classes)
+        };
+        let mut options = WebhookOptions::shipped(address, rules);
+        options.called = [vec![format!("{name}.{namespace}.svc")], self.names.clone()].concat();
+        options.objects.namespace.clone_from(namespace);
+        Some(options)
+    }
+
+    /// Listens, and answers until `stop` turns true; without an address the task waits for ever.
+    async fn serve(&self, client: &Client, classes: Arc<Classes>, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
+        let Some(options) = self.options(classes) else { return Ok(tokio::spawn(std::future::pending())) };
+        let webhook = Webhook::bind(client.clone(), options).await?;
+        tracing::info!(address = %webhook.address()?, service = %self.service, "answers admission reviews");
+        let clock = Clock::system();
+        Ok(tokio::spawn(webhook.run(stop, move || UNIX_EPOCH + Duration::from_millis(clock.read().unix_ms()))))
+    }
 }
 
 impl Run for ServeArgs {
@@ -94,6 +150,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     let client = connect(args.kubeconfig.as_deref()).await?;
     let identity = identity(&args)?;
+    let classes = profile.classes.clone();
     let (host, effects) = Host::new(profile, Clock::system(), metrics.clone(), journal);
     let writer = KubeWriter::new(client.clone(), identity.clone());
     let deadline = Duration::from_millis(args.bind_deadline_ms);
@@ -111,10 +168,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             let server = Server::bind(address, api.observer(), ServeLimits::default(), metrics.clone());
             let server = server.await.with_context(|| format!("cannot listen on {address}"))?;
             tracing::info!(address = %server.address()?, "answers probes and Prometheus");
-            tokio::spawn(server.run(stopped))
+            tokio::spawn(server.run(stopped.clone()))
         }
         None => tokio::spawn(std::future::pending()),
     };
+    let mut admitting = args.admission.serve(&client, classes, stopped).await?;
     if args.lease.is_some() {
         // Silent until the lease has been read: the scheduler beside us may be the standby.
         host.wait_for(crate::host::Part::Voice, Some("the lease to be read".into()));
@@ -136,6 +194,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         signal = terminated() => signal.map(|name| tracing::info!(signal = name, "ends: requests under way are finished")),
         ended = &mut serving => Err(anyhow::anyhow!("the extender's server ended: {ended:?}")),
         ended = &mut observed => Err(anyhow::anyhow!("the observer's server ended: {ended:?}")),
+        ended = &mut admitting => Err(anyhow::anyhow!("the admission webhook ended: {ended:?}")),
         ended = &mut voice => Err(anyhow::anyhow!("the watch of the lease ended: {ended:?}")),
         ended = &mut working => Err(anyhow::anyhow!("the writer of effects ended: {ended:?}")),
         ended = &mut ticking => Err(anyhow::anyhow!("the ticker ended: {ended:?}")),
@@ -144,6 +203,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     stop.send_replace(true);
     if ended.is_ok() {
         let _ = serving.await;
+        if args.admission.listen.is_some() {
+            let _ = admitting.await;
+        }
         binder.drain().await;
     }
     ended

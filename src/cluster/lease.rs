@@ -4,43 +4,15 @@
 //! Whether a lease is still valid is judged by how long ago *we* saw it change, never by comparing clocks of two
 //! machines, as kube-scheduler itself judges it.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Client;
 use kube::api::Api;
-use thiserror::Error;
 
+use super::NamespacedName;
 use crate::host::{Host, Part};
-
-/// Where the lease is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseName {
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-/// Why a text is not the name of a lease.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not NAMESPACE/NAME")]
-pub struct LeaseNameError(String);
-
-impl FromStr for LeaseName {
-    type Err = LeaseNameError;
-
-    fn from_str(text: &str) -> Result<Self, LeaseNameError> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self { namespace: namespace.into(), name: name.into() })
-            }
-            _ => Err(LeaseNameError(text.into())),
-        }
-    }
-}
 
 /// kube-scheduler renews every 2 s and gives up after 15 s: looking this often loses at most a second of a change.
 const LOOK: Duration = Duration::from_secs(1);
@@ -49,7 +21,7 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const DURATION_DEFAULT: Duration = Duration::from_secs(15);
 
 /// Gives and takes the host's voice for as long as it runs.
-pub async fn follow_lease(client: Client, lease: LeaseName, identity: String, host: Arc<Host>) {
+pub async fn follow_lease(client: Client, lease: NamespacedName, identity: String, host: Arc<Host>) {
     let api: Api<Lease> = Api::namespaced(client, &lease.namespace);
     let mut voice = Voice::new(format!("{identity}_"));
     loop {
@@ -140,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_lease_is_named_by_two_parts() {
-        assert!("kube-system/kube-scheduler".parse::<LeaseName>().is_ok());
+        assert!("kube-system/kube-scheduler".parse::<NamespacedName>().is_ok());
         for text in ["", "a", "/a", "a/", "a/b/c"] {
-            assert!(text.parse::<LeaseName>().is_err(), "{text}");
+            assert!(text.parse::<NamespacedName>().is_err(), "{text}");
         }
     }
 }

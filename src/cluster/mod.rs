@@ -14,6 +14,7 @@ mod effects;
 mod follow;
 mod intake;
 mod lease;
+mod named;
 mod relist;
 mod session;
 pub mod webhook_config;
@@ -24,7 +25,8 @@ use std::time::Duration;
 
 pub use connect::{ConnectError, connect};
 pub use effects::carry_out;
-pub use lease::{LeaseName, LeaseNameError, follow_lease};
+pub use lease::follow_lease;
+pub use named::{NamespacedName, NamespacedNameError};
 pub use session::{Fatal, Session, SessionLimits};
 pub use writer::KubeWriter;
 
