@@ -13,6 +13,18 @@ use thiserror::Error;
 
 use crate::wire::admission::AccessQuestion;
 
+/// Every API verb that the webhook uses beyond [`super::VERBS`], as (group, resource, verb), where policies guard namespaces: otherwise it
+/// also asks, by `subjectaccessreviews`. deploy/admission-webhook/rbac.yaml grants these.
+pub const WEBHOOK_VERBS: &[(&str, &str, &str)] = &[
+    ("", "secrets", "create"),
+    ("", "secrets", "get"),
+    ("", "secrets", "update"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "patch"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "get"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "patch"),
+];
+
 /// The key of the Secret under which the authorities are kept.
 const STATE: &str = "authorities.json";
 

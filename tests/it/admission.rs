@@ -1,6 +1,7 @@
 //! Admission, three ways from one table: the policies and the webhook on a real API server, the webhook's functions without one.
 
 mod real;
+mod served;
 mod table;
 mod webhook;
 mod without_cluster;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use table::{Case, Table};
 use webhook::Replicas;
 
+use crate::deploy::render;
 use crate::support::{ControlPlane, Options, apply_yaml, wait_until};
 
 const TAKES_EFFECT_WITHIN: Duration = Duration::from_secs(30);
@@ -67,6 +69,16 @@ async fn the_webhook_does_what_the_table_says_while_its_authorities_are_replaced
 
     replicas.stop().await;
     only_those_who_need_the_webhook_miss_it(&client).await
+}
+
+#[tokio::test]
+async fn gangplank_serve_admits_shares_and_refuses_bad_amounts() -> Result<()> {
+    let Some(control_plane) = start("gangplank serve admits") else { return Ok(()) };
+    let Some(render) = render() else { return Ok(()) };
+    let client = control_plane.client().await?;
+    real::prepare(&client, &Table::read("served")).await.map_err(anyhow::Error::msg)?;
+    served::alone(&control_plane, &client).await?;
+    served::as_installed(&control_plane, &client, render).await
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use gangplank::cluster::webhook_config::WEBHOOK_VERBS;
 use gangplank::cluster::{LEASE_VERBS, VERBS};
 use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
@@ -19,6 +20,7 @@ use gangplank::telemetry::TABLE;
 use serde_json::{Value, json};
 
 pub(crate) const SECOND_SCHEDULER: &str = "deploy/second-scheduler";
+pub(crate) const SECOND_SCHEDULER_WEBHOOK: &str = "deploy/second-scheduler-webhook";
 pub(crate) const KIND: &str = "deploy/kind";
 const CHART: &str = "deploy/helm/gangplank";
 
@@ -28,6 +30,30 @@ fn chart_and_kustomization_make_the_same_objects() {
     let by_kustomize = comparable(render.kustomize(SECOND_SCHEDULER));
     let by_helm = comparable(render.helm(&["-set", "namespace.create=true"]));
     assert_same(&by_kustomize, &by_helm);
+}
+
+#[test]
+fn chart_and_kustomization_make_the_same_objects_for_older_clusters() {
+    let Some(render) = render() else { return };
+    let options = ["namespace.create=true", "admission.mode=webhook", "kubeScheduler.tag=v1.35.0"].map(|option| ["-set", option]).concat();
+    let by_helm = comparable(render.helm(&[&["-kube-version", "v1.35.4"], &options[..]].concat()));
+    let by_kustomize = comparable(render.kustomize(SECOND_SCHEDULER_WEBHOOK));
+    assert_same(&by_kustomize, &by_helm);
+    let kinds: BTreeSet<_> = by_helm.values().filter_map(|object| object["kind"].as_str()).collect();
+    assert!(kinds.iter().all(|kind| !kind.starts_with("MutatingAdmission")), "{kinds:?}");
+    // Asked by kubelet and API server by these names.
+    let port = by_helm["Service gangplank-system/gangplank-admission"]["spec"]["ports"][0]["targetPort"].clone();
+    let container = &by_helm["Deployment gangplank-system/gangplank"]["spec"]["template"]["spec"]["initContainers"][0];
+    assert!(
+        container["ports"].as_array().expect("ports").iter().any(|it| it["name"] == port && it["containerPort"] == 10272),
+        "{container}"
+    );
+    // `gangplank uninstall` goes by this label.
+    for configuration in
+        by_helm.values().filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("WebhookConfiguration")))
+    {
+        assert_eq!(configuration["metadata"]["labels"]["app.kubernetes.io/part-of"], "gangplank");
+    }
 }
 
 #[test]
@@ -52,7 +78,9 @@ fn chart_refuses_what_cannot_work() {
     let Some(render) = render() else { return };
     for (arguments, reason) in [
         (&["-kube-version", "v1.32.9"][..], ">=1.33.0-0"),
-        (&["-kube-version", "v1.35.4"], "admission.enabled=false"),
+        (&["-kube-version", "v1.35.4"], "set admission.mode=webhook"),
+        (&["-set", "admission.mode=webhooks"], "/admission/mode"),
+        (&["-kube-version", "v1.35.4", "-set", "admission.mode=webhook"], "kubeScheduler.tag=v1.36.3 is newer"),
         (&["-set", "replicas=0"], "/replicas"),
         (&["-set", "schedulerName=default-scheduler"], "/schedulerName"),
         (&["-set", "extraArgs[0]=serve"], "/extraArgs"),
@@ -88,6 +116,19 @@ fn chart_options_reach_the_objects() {
     assert_eq!(scheduler("MutatingAdmissionPolicy gangplank-pods"), Some(json!("'accelerators'")));
     let text = serde_json::to_string(&objects).expect("JSON values are JSON");
     assert!(!text.contains("gangplank-system"), "a name of the default namespace is left");
+
+    let by_webhook =
+        comparable(render.helm(&["-namespace", "elsewhere", "-set", "schedulerName=accelerators", "-set", "admission.mode=webhook"]));
+    let arguments = by_webhook["Deployment elsewhere/gangplank"]["spec"]["template"]["spec"]["initContainers"][0]["args"].to_string();
+    for argument in ["--admission-service=elsewhere/gangplank-admission", "--admission-scheduler=accelerators"] {
+        assert!(arguments.contains(argument), "{arguments}");
+    }
+    let text = serde_json::to_string(&by_webhook).expect("JSON values are JSON");
+    assert!(!text.contains("gangplank-system"), "a name of the default namespace is left");
+
+    let by_nobody =
+        comparable(render.helm(&["-set", "admission.mode=none", "-kube-version", "v1.33.1", "-set", "kubeScheduler.tag=v1.33.1"]));
+    assert!(by_nobody.keys().all(|name| !name.contains("Admission") && !name.contains("Webhook")), "{:?}", by_nobody.keys());
 }
 
 #[test]
@@ -128,27 +169,28 @@ fn preempt_has_an_entry_of_its_own_that_pods_without_accelerators_can_do_without
 
 #[test]
 fn the_account_may_do_what_the_program_does_and_the_security_page_says() {
-    let documented: BTreeSet<Grant> = text("docs/security.md")
-        .lines()
-        .filter_map(|line| {
-            let mut cells = line.strip_prefix("| ")?.split(" | ");
-            let (resource, verbs) = (cells.next()?, cells.next()?);
-            let known = ["get", "list", "watch", "patch", "create", "update"];
-            let verbs: Vec<_> = verbs.split(", ").collect();
-            // The lease line is about a Role; leases are checked below.
-            (verbs.iter().all(|verb| known.contains(verb)) && !resource.starts_with("leases")).then_some((resource, verbs))
-        })
-        .flat_map(|(resource, verbs)| {
-            let (name, group) = match resource.split_once('.') {
-                Some((name, group)) => (name, group),
-                None => (resource, ""),
-            };
-            verbs.into_iter().map(|verb| (group.to_owned(), name.to_owned(), verb.to_owned())).collect::<Vec<_>>()
-        })
-        .collect();
+    let documented = documented("### Everywhere");
     assert_eq!(granted(), documented);
     let used: BTreeSet<Grant> = VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect();
     assert_eq!(granted(), used, "the role and what `gangplank serve` calls");
+}
+
+#[test]
+fn the_webhook_may_do_what_it_does_and_the_security_page_says() {
+    let Some(render) = render() else { return };
+    let objects = render.kustomize(SECOND_SCHEDULER_WEBHOOK);
+    let roles =
+        objects.iter().filter(|object| object["metadata"]["name"] == "gangplank-admission-webhook" && object.get("rules").is_some());
+    let granted: BTreeSet<Grant> = roles.flat_map(grants).collect();
+    assert_eq!(granted, documented("### With the webhook"));
+    let used: BTreeSet<Grant> = WEBHOOK_VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect();
+    assert_eq!(granted, used, "the roles and what the webhook calls");
+    // What can be asked for by name is.
+    for rule in objects.iter().filter_map(|object| object["rules"].as_array()).flatten() {
+        if rule["resources"] == json!(["secrets"]) && rule.get("resourceNames").is_none() {
+            assert_eq!(rule["verbs"], json!(["create"]));
+        }
+    }
 }
 
 #[test]
@@ -228,16 +270,45 @@ fn examples_have_the_fields_and_values_of_the_manifests_they_stand_for() {
 /// (API group, resource, verb)
 type Grant = (String, String, String);
 
+/// What the table below this heading of the security page says.
+fn documented(heading: &str) -> BTreeSet<Grant> {
+    let page = text("docs/security.md");
+    let (_, below) = page.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    below
+        .lines()
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (resource, verbs) = (cells.next()?, cells.next()?);
+            let known = ["get", "list", "watch", "patch", "create", "update"];
+            let verbs: Vec<_> = verbs.split(", ").collect();
+            // The lease line is about a Role; leases are checked below.
+            (verbs.iter().all(|verb| known.contains(verb)) && !resource.starts_with("leases")).then_some((resource, verbs))
+        })
+        .flat_map(|(resource, verbs)| {
+            // Behind a space or a comma: which of them.
+            let resource = resource.split([' ', ',']).next().unwrap_or_default();
+            let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
+            verbs.into_iter().map(|verb| (group.to_owned(), name.to_owned(), verb.to_owned())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 /// What the cluster-wide role of Gangplank's own account grants.
 fn granted() -> BTreeSet<Grant> {
     let role = yaml("deploy/base/rbac.yaml")
         .into_iter()
         .find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "gangplank");
+    grants(&role.expect("the role"))
+}
+
+/// What a role grants.
+fn grants(role: &Value) -> BTreeSet<Grant> {
     let words = |value: &Value| -> Vec<String> {
         value.as_array().expect("a list").iter().map(|word| word.as_str().expect("text").to_owned()).collect()
     };
     let mut granted = BTreeSet::new();
-    for rule in role.expect("the role")["rules"].as_array().expect("rules") {
+    for rule in role["rules"].as_array().expect("rules") {
         for group in words(&rule["apiGroups"]) {
             for resource in words(&rule["resources"]) {
                 for verb in words(&rule["verbs"]) {
@@ -276,6 +347,12 @@ fn comparable_object(mut object: Value) -> Value {
     if let Some(annotations) = object.pointer_mut("/spec/template/metadata").and_then(Value::as_object_mut) {
         // The one difference on purpose: it replaces the pods when their configuration changes.
         annotations.remove("annotations");
+    }
+    for condition in object["webhooks"].as_array_mut().into_iter().flatten().filter_map(|it| it["matchConditions"].as_array_mut()).flatten()
+    {
+        // kustomize adds empty lines to expressions of objects that it patches.
+        let words: Vec<_> = condition["expression"].as_str().expect("an expression").split_whitespace().collect();
+        condition["expression"] = json!(words.join(" "));
     }
     object
 }

@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::deploy::{KIND, SECOND_SCHEDULER, documents, render, text};
+use crate::deploy::{KIND, SECOND_SCHEDULER, SECOND_SCHEDULER_WEBHOOK, documents, render, text};
 use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, wait_until};
 
 const NAMESPACE: &str = "gangplank-system";
@@ -32,12 +33,7 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
     install(&client, render.kustomize(SECOND_SCHEDULER)).await?;
 
     // Made by the real controllers, admitted by the real Pod Security admission.
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    wait_until("both replicas", TIMEOUT, async || {
-        let status = deployments.get("gangplank").await?.status.unwrap_or_default();
-        Ok((status.available_replicas == Some(2)).then_some(()))
-    })
-    .await?;
+    both_replicas_run(&client).await?;
     refuses_a_pod_that_is_not_restricted(&client).await?;
     the_account_may_bind_and_not_read_secrets(&plane).await?;
 
@@ -67,6 +63,27 @@ async fn second_scheduler_is_accepted_in_a_restricted_namespace_and_schedules() 
         assert!(!log.contains("forbidden"), "the account lacks a right:\n{log}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn second_scheduler_with_a_webhook_is_accepted_in_a_restricted_namespace() -> Result<()> {
+    let Some(plane) = ControlPlane::start_or_skip("the webhook is installed", &Options { nodes: 2, ..Options::default() }) else {
+        return Ok(());
+    };
+    let Some(render) = render() else { return Ok(()) };
+    let client = plane.client().await?;
+    install(&client, render.kustomize(SECOND_SCHEDULER_WEBHOOK)).await?;
+    both_replicas_run(&client).await?;
+    refuses_a_pod_that_is_not_restricted(&client).await?;
+    // The Service leads to them.
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), NAMESPACE);
+    let of_service = ListParams::default().labels("kubernetes.io/service-name=gangplank-admission");
+    wait_until("the Service to have both replicas behind it", TIMEOUT, async || {
+        let slices = slices.list(&of_service).await?.items;
+        let behind = slices.iter().filter(|slice| slice.ports.iter().flatten().any(|port| port.port == Some(10272)));
+        Ok((behind.map(|slice| slice.endpoints.iter().flatten().count()).sum::<usize>() == 2).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -161,6 +178,15 @@ async fn install(client: &Client, mut objects: Vec<Value>) -> Result<()> {
         apply_yaml(client, NAMESPACE, &object.to_string()).await?;
     }
     Ok(())
+}
+
+async fn both_replicas_run(client: &Client) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    wait_until("both replicas", TIMEOUT, async || {
+        let status = deployments.get("gangplank").await?.status.unwrap_or_default();
+        Ok((status.available_replicas == Some(2)).then_some(()))
+    })
+    .await
 }
 
 async fn refuses_a_pod_that_is_not_restricted(client: &Client) -> Result<()> {

@@ -84,12 +84,16 @@ fn shipped(file: &str) -> Result<String> {
 }
 
 fn configurations(addresses: [SocketAddr; 2]) -> Result<String> {
-    let mut documents: Vec<Value> = serde_saphyr::from_multiple(&shipped("webhooks.yaml")?)?;
+    Ok(with_urls(serde_saphyr::from_multiple(&shipped("webhooks.yaml")?)?, addresses))
+}
+
+/// Webhook configurations with addresses in place of the Service: where what mutates is asked, and where what validates.
+pub(super) fn with_urls(mut documents: Vec<Value>, addresses: [SocketAddr; 2]) -> String {
     for webhook in documents.iter_mut().filter_map(|document| document.get_mut("webhooks")?.as_array_mut()).flatten() {
         let path = webhook.pointer("/clientConfig/service/path").and_then(Value::as_str).unwrap_or_default().to_owned();
         let address = addresses[usize::from(path.ends_with("validate"))];
         webhook["clientConfig"] = json!({"url": format!("https://{address}{path}")});
     }
     // JSON is YAML.
-    Ok(documents.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n"))
+    documents.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n")
 }
