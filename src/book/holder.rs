@@ -37,6 +37,8 @@ pub enum HolderState {
     Binding {
         /// When.
         until: Time,
+        /// An earlier write may land yet: a refusal of the present one frees nothing.
+        undecided: bool,
     },
     /// The API server has it.
     Bound,

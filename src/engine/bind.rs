@@ -39,7 +39,6 @@ impl Engine {
                 Output { trace, ..write(&pod, grant) }
             }
             Err(refusal) => {
-                self.book.release(&pod.uid);
                 *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
                 let trace = Trace { at: now, verb: "bind", offered: 1, refusal: Some(refusal.clone()), ..Trace::default() };
                 let record = self.record(now, &pod);
@@ -56,13 +55,16 @@ impl Engine {
             return; // The watch was faster, or the pod is gone.
         };
         match outcome {
+            // What was refused is the last write; the one before it may be on its way still.
+            BindOutcome::Refused if matches!(holder.state, HolderState::Binding { undecided: true, .. }) => {}
             BindOutcome::Bound => self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder }),
             BindOutcome::Refused => {
                 self.book.release(uid);
                 self.gained_at = Some(now);
             }
             BindOutcome::Unknown => {
-                self.book.set_holder(Holder { state: HolderState::Binding { until: now + BINDING_UNKNOWN }, changed_at: now, ..holder });
+                let state = HolderState::Binding { until: now + BINDING_UNKNOWN, undecided: true };
+                self.book.set_holder(Holder { state, changed_at: now, ..holder });
             }
         }
     }
@@ -70,19 +72,25 @@ impl Engine {
     /// Turns what is held there into a commitment, or decides afresh on that node.
     fn commit(&mut self, now: Time, pod: &Pod, node: &NodeName) -> Result<Grant, Refusal> {
         let until = now + BINDING_UNKNOWN;
+        let undecided = self.book.holder(&pod.uid).is_some_and(|holder| matches!(holder.state, HolderState::Binding { .. }));
         if let Some(grant) = self.held_there(pod, node) {
-            self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until });
+            self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until, undecided });
             return Ok(grant);
         }
-        self.book.release(&pod.uid);
         let names = [node.as_str()];
+        if undecided {
+            // Written before, here or elsewhere, with devices that cannot be written again: until that is decided,
+            // other devices would be a second grant, and those given back could be somebody's when it lands.
+            return Err(self.story(pod, &names, &[(Reason::BindingUndecided, 1)]));
+        }
+        self.book.release(&pod.uid);
         let Some(shape) = shape(pod) else { return Err(self.story(pod, &names, &[(Reason::InvalidRequest, 1)])) };
         if let Some((_, refusal)) = self.quota_exceeded(pod) {
             return Err(refusal);
         }
         let Some(entry) = self.book.node(node.as_str()) else { return Err(self.story(pod, &names, &[(Reason::UnknownNode, 1)])) };
         let grant = entry.grant(&shape).map_err(|(reason, _)| self.story(pod, &names, &[(reason, 1)]))?;
-        self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until });
+        self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until, undecided: false });
         Ok(grant)
     }
 

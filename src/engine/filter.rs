@@ -3,7 +3,7 @@
 use super::decider::{reference, shape};
 use super::{Answer, Effect, Engine, FilterAnswer, FilterQuery, Output, Refused, Score, Trace};
 use crate::book::{HolderState, Shape};
-use crate::model::{Curable, Grant, Pod, PodUid, Reason, Refusal, Time};
+use crate::model::{Curable, Grant, NodeName, Pod, PodUid, Reason, Refusal, Time};
 use crate::policy::Decide;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +28,15 @@ impl Engine {
         if pod.request.is_empty() {
             return answer(FilterAnswer { nodes: (0..).take(names.len()).collect(), refused: Refused::None });
         }
-        if let Some(place) = self.committed_place(&pod.uid, names) {
-            return answer(FilterAnswer { nodes: vec![place], refused: Refused::None });
+        if let Some(node) = self.committed_to(&pod.uid) {
+            // kube-scheduler's view is older than ours. Without an answer a Binding may land yet: its devices stay held.
+            return match names.iter().zip(0..).find(|(name, _)| **name == node.as_str()) {
+                Some((_, place)) => answer(FilterAnswer { nodes: vec![place], refused: Refused::None }),
+                None => {
+                    let refusal = self.story(pod, names, &[(Reason::BindingUndecided, len(names))]);
+                    self.refuse_pod(now, pod, names, refusal)
+                }
+            };
         }
         // A new attempt: whatever an earlier one held is free again, for this pod first.
         if self.book.release(&pod.uid).is_some() {
@@ -84,14 +91,12 @@ impl Engine {
         Some((entry.grant(shape).ok()?, self.scorer.lines(&placement)))
     }
 
-    /// Where a pod is bound or being bound: kube-scheduler's view is older than ours.
-    fn committed_place(&self, uid: &PodUid, names: &[&str]) -> Option<u32> {
+    /// Where a pod is bound or being bound.
+    fn committed_to(&self, uid: &PodUid) -> Option<NodeName> {
         let holder = self.book.holder(uid)?;
         match holder.state {
             HolderState::Held { .. } => None,
-            HolderState::Binding { .. } | HolderState::Bound => {
-                names.iter().zip(0..).find(|(name, _)| **name == holder.node.as_str()).map(|(_, place)| place)
-            }
+            HolderState::Binding { .. } | HolderState::Bound => Some(holder.node.clone()),
         }
     }
 

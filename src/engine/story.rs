@@ -57,6 +57,7 @@ fn remedy(reason: &Reason) -> String {
             "install gangplank-agent on these nodes: it keeps shares and whole devices apart".into()
         }
         Reason::InvalidRequest => "change the request".into(),
+        Reason::BindingUndecided => "none needed: the API server's answer or a deadline of minutes decides".into(),
         Reason::QuotaExceeded(name) => format!("raise ResourceQuota {name}"),
     }
 }

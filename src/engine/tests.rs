@@ -162,7 +162,33 @@ fn bind_is_idempotent_and_an_unknown_outcome_keeps_the_hold() {
     assert!(matches!(rig.bind(&bound, "a"), BindAnswer::AlreadyBound));
     assert!(matches!(rig.bind(&bound, "b"), BindAnswer::Refused(_)));
     rig.step(Input::BindOutcome { uid: mine.uid.clone(), node: "a".into(), outcome: BindOutcome::Refused });
+    assert!(rig.engine.book().holder(&mine.uid).is_some(), "the second write was refused; the first one may land yet");
+    rig.wait(301);
     assert!(rig.engine.book().holder(&mine.uid).is_none());
+    rig.bind(&mine, "a");
+    rig.step(Input::BindOutcome { uid: mine.uid.clone(), node: "a".into(), outcome: BindOutcome::Refused });
+    assert!(rig.engine.book().holder(&mine.uid).is_none(), "a first write that was refused frees at once");
+}
+
+#[test]
+fn while_a_binding_is_undecided_its_devices_are_nobody_elses() {
+    let mut rig = Rig::new([node("a", 1), node("b", 1)]);
+    let (mine, other) = (pod("mine").gpus(1), pod("other").gpus(1));
+    rig.bind(&mine, "a");
+    rig.step(Input::BindOutcome { uid: mine.uid.clone(), node: "a".into(), outcome: BindOutcome::Unknown });
+    let undecided = Err(Refused::All(Reason::BindingUndecided, Curable::NotByScheduler));
+    assert_eq!(rig.filter(&mine, &["b"]), undecided, "kube-scheduler does not offer the node any more");
+    assert!(matches!(rig.bind(&mine, "b"), BindAnswer::Refused(refusal) if refusal.reason == Reason::BindingUndecided));
+    rig.step(Input::NodeApplied(node("a", 1).unhealthy(&[0])));
+    assert!(matches!(rig.bind(&mine, "a"), BindAnswer::Refused(refusal) if refusal.reason == Reason::BindingUndecided));
+    rig.step(Input::NodeApplied(node("a", 1)));
+    rig.filter(&other, &["a"]).unwrap_err();
+    assert_eq!(rig.filter(&mine, &["a", "b"]), Ok(vec!["a".into()]));
+    rig.wait(301);
+    assert_eq!(rig.filter(&mine, &["b"]), Ok(vec!["b".into()]), "decided by the deadline");
+    rig.step(Input::PodApplied(mine.clone().on("b")));
+    rig.filter(&mine, &["a"]).unwrap_err();
+    assert!(rig.engine.book().holder(&mine.uid).is_some(), "an old question does not free what is bound");
 }
 
 #[test]

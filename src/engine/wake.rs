@@ -24,7 +24,7 @@ impl Engine {
             .book
             .holders()
             .filter(|holder| match holder.state {
-                HolderState::Held { until } | HolderState::Binding { until } => until <= now,
+                HolderState::Held { until } | HolderState::Binding { until, .. } => until <= now,
                 HolderState::Bound => false,
             })
             .map(|holder| holder.uid.clone())

@@ -28,6 +28,8 @@ pub enum Reason {
     InvalidRequest,
     /// The namespace's ResourceQuota of this name is used up, shares counted.
     QuotaExceeded(Arc<str>),
+    /// A Binding of this pod to another node, or of other devices, was written and may land yet.
+    BindingUndecided,
 }
 
 /// Whether evicting pods, by kube-scheduler's own integer view, could cure a refusal.
@@ -53,6 +55,7 @@ impl Reason {
             Self::NodeHoldsWholeDevices => "node-holds-whole-devices",
             Self::InvalidRequest => "invalid-request",
             Self::QuotaExceeded(_) => "quota-exceeded",
+            Self::BindingUndecided => "binding-undecided",
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Reason {
             Self::NodeHoldsShares => f.write_str("gangplank: node is used by shares"),
             Self::NodeHoldsWholeDevices => f.write_str("gangplank: node is used by whole-accelerator pods"),
             Self::InvalidRequest => f.write_str("gangplank: impossible accelerator request"),
+            Self::BindingUndecided => f.write_str("gangplank: an earlier binding of this pod is undecided"),
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")
             }
