@@ -60,7 +60,7 @@ impl Engine {
             BindOutcome::Bound => self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder }),
             BindOutcome::Refused => {
                 self.book.release(uid);
-                self.gained_at = Some(now);
+                self.gained(now);
             }
             BindOutcome::Unknown => {
                 let state = HolderState::Binding { until: now + BINDING_UNKNOWN, undecided: true };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::verdicts::Verdicts;
+use super::wake::Gain;
 use super::{Answer, Input, Output, PodRef, Trace};
 use crate::book::{Book, Holder, HolderState, Shape, Violation, takes};
 use crate::model::{Budget, Grant, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
@@ -24,7 +25,7 @@ pub struct Engine {
     pub(super) priority_classes: BTreeMap<Arc<str>, PriorityClass>,
     pub(super) synced: bool,
     /// When capacity last grew in a way that kube-scheduler may not have seen.
-    pub(super) gained_at: Option<Time>,
+    pub(super) gain: Option<Gain>,
     pub(super) counts: Counts,
 }
 
@@ -82,7 +83,7 @@ impl Engine {
             budgets: BTreeMap::new(),
             priority_classes: BTreeMap::new(),
             synced: false,
-            gained_at: None,
+            gain: None,
             counts: Counts::default(),
         }
     }

@@ -40,7 +40,7 @@ impl Engine {
         }
         // A new attempt: whatever an earlier one held is free again, for this pod first.
         if self.book.release(&pod.uid).is_some() {
-            self.gained_at = Some(now);
+            self.gained(now);
         }
         let Some(shape) = shape(pod) else { return self.refuse_pod(now, pod, names, impossible(pod)) };
         if let Some((_, refusal)) = self.quota_exceeded(pod) {

@@ -36,7 +36,7 @@ impl Engine {
     pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
         self.pods.remove(uid);
         if self.book.release(uid).is_some() {
-            self.gained_at = Some(now);
+            self.gained(now);
         }
     }
 
@@ -49,7 +49,7 @@ impl Engine {
             return;
         }
         if known.is_some_and(|holder| holder.node != node) {
-            self.gained_at = Some(now);
+            self.gained(now);
         }
         let grant = pod.recorded.clone().filter(|_| honoured);
         self.hold(now, pod, node, grant, HolderState::Bound);
@@ -63,7 +63,7 @@ impl Engine {
             .is_some_and(|holder| matches!(holder.state, HolderState::Held { .. }) && now - holder.changed_at > HOLD_SETTLES);
         if stale {
             self.book.release(uid);
-            self.gained_at = Some(now);
+            self.gained(now);
         }
     }
 
@@ -76,17 +76,17 @@ impl Engine {
         }
         self.book.set_node(node);
         if changed {
-            self.gained_at = Some(now);
+            self.gained(now);
         }
     }
 
     pub(super) fn quota_applied(&mut self, now: Time, quota: Quota) {
         self.quotas.insert((quota.namespace.clone(), quota.name.clone()), quota);
-        self.gained_at = Some(now);
+        self.gained(now);
     }
 
     pub(super) fn quota_deleted(&mut self, now: Time, namespace: Arc<str>, name: Arc<str>) {
         self.quotas.remove(&(namespace, name));
-        self.gained_at = Some(now);
+        self.gained(now);
     }
 }

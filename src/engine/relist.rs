@@ -19,7 +19,7 @@ impl Engine {
         if lines.is_empty() {
             return Output::default();
         }
-        self.gained_at = Some(now);
+        self.gained(now);
         let trace = Trace { at: now, verb: "relist", lines, ..Trace::default() };
         Output { trace: Some(Arc::new(trace)), ..Output::default() }
     }

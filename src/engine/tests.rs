@@ -131,6 +131,25 @@ fn a_hold_that_nobody_binds_expires_and_the_refused_pod_is_touched_awake() {
 }
 
 #[test]
+fn pods_are_touched_awake_however_often_capacity_grows() {
+    let mut rig = Rig::new([node("a", 1)]);
+    let stranger = pod("stranger").gpus(1).on("a");
+    rig.step(Input::PodApplied(stranger.clone()));
+    let waiting: Vec<Pod> = (0..120).map(|index| pod(&format!("w{index}")).gpus(1)).collect();
+    waiting.iter().for_each(|pod| drop(rig.filter(pod, &["a"]).unwrap_err()));
+    let mut touched = std::collections::BTreeMap::<_, u32>::new();
+    for _ in 0..4 {
+        rig.step(Input::PodDeleted(stranger.uid.clone()));
+        rig.step(Input::PodApplied(stranger.clone()));
+        for effect in rig.wait(1) {
+            let Effect::Touch(pod) = effect else { panic!("{effect:?}") };
+            *touched.entry(pod.uid).or_default() += 1;
+        }
+    }
+    assert_eq!((touched.len(), touched.values().max()), (120, Some(&1)), "all of them, in turn");
+}
+
+#[test]
 fn bind_decides_afresh_when_nothing_is_held_there() {
     let mut rig = Rig::new([node("a", 2), node("b", 2)]);
     let pod = pod("p").gpus(1);

@@ -13,7 +13,18 @@ const OWN_RETRY: Duration = Duration::from_secs(2);
 /// At most so many touches a tick: each is an API write.
 const TOUCHES_MAX: usize = 50;
 
+/// When capacity grew: the first time that nobody was touched for yet, and the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gain {
+    first: Time,
+    last: Time,
+}
+
 impl Engine {
+    pub(super) fn gained(&mut self, now: Time) {
+        self.gain = Some(Gain { first: self.gain.map_or(now, |gain| gain.first), last: now });
+    }
+
     pub(super) fn tick(&mut self, now: Time) -> Output {
         self.expire(now);
         Output { effects: self.wake(now), ..Output::default() }
@@ -32,16 +43,17 @@ impl Engine {
         for uid in due {
             self.book.release(&uid);
             self.counts.holds_expired += 1;
-            self.gained_at = Some(now);
+            self.gained(now);
         }
     }
 
     /// Touches pods that were refused before capacity last grew, and were not tried since.
     fn wake(&mut self, now: Time) -> Vec<Effect> {
-        let Some(gained_at) = self.gained_at.filter(|gained| now - *gained >= OWN_RETRY) else { return Vec::new() };
+        // From the first gain on: in a busy cluster there is always one of a moment ago.
+        let Some(Gain { first, last }) = self.gain.filter(|gain| now - gain.first >= OWN_RETRY) else { return Vec::new() };
         let mut touches = Vec::new();
         for record in self.pods.values_mut() {
-            let Some((refused_at, reason)) = record.refused.clone().filter(|(at, _)| *at <= gained_at) else { continue };
+            let Some((refused_at, reason)) = record.refused.clone().filter(|(at, _)| *at <= first) else { continue };
             if touches.len() == TOUCHES_MAX {
                 return touches; // The rest at the next tick: the gain is still open.
             }
@@ -49,7 +61,7 @@ impl Engine {
             touches.push(Effect::Touch(reference(&record.pod)));
             record.refused = Some((now, reason));
         }
-        self.gained_at = None;
+        self.gain = (last > first).then_some(Gain { first: last, last });
         touches
     }
 }
