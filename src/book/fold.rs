@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::holder::implied_mib;
 use super::{Holder, HolderState, NodeEntry, Take};
 use crate::model::{Amount, DeviceId, Health, Node, NodeReport, PodUid, Pool, ResourceName, SHARE_MILLI};
 use crate::topology::{LinkGraph, LinkTable, LinkTables, Subset};
@@ -163,11 +164,13 @@ impl Count {
             }
             (Amount::Share { milli, memory_mib }, Some(place)) => {
                 let device = &pool.devices[place];
-                let implied = || device.memory_mib.map_or(0, |all| all * u64::from(milli) / 1000);
+                let implied = || device.memory_mib.map_or(0, |all| implied_mib(all, milli.into()));
                 let using = &mut self.usage[place];
                 using.share_milli = using.share_milli.saturating_add(milli);
                 using.share_memory_mib = using.share_memory_mib.saturating_add(memory_mib.unwrap_or_else(implied));
-                using.sharers.push(uid.clone());
+                if using.sharers.last() != Some(uid) {
+                    using.sharers.push(uid.clone());
+                }
                 self.shared |= 1 << place;
                 let fits = using.share_milli <= 1000 && device.memory_mib.is_none_or(|all| using.share_memory_mib <= all);
                 fits && self.whole & 1 << place == 0

@@ -76,6 +76,10 @@ impl Take {
     }
 }
 
+/// Unknown devices that one pod counts for, at most: more than any node has of all kinds. A tenant may write a pod with
+/// `spec.nodeName` and millions of them, and each is an entry in the book.
+const UNKNOWN_MAX: usize = 4096;
+
 /// What a pod takes from its node: by its grant if that is what the request asks for, else so many unknown devices.
 /// The second value says whether the grant was taken at its word.
 pub fn takes(request: &DeviceRequest, grant: Option<&Grant>) -> (Vec<Take>, bool) {
@@ -87,7 +91,8 @@ pub fn takes(request: &DeviceRequest, grant: Option<&Grant>) -> (Vec<Take>, bool
     let mut takes = Vec::new();
     for resource in request.resources() {
         let whole = Take { resource: resource.clone(), device: None, amount: Amount::Whole };
-        takes.extend(std::iter::repeat_n(whole, request.whole_of(resource) as usize));
+        let room = UNKNOWN_MAX.saturating_sub(takes.len());
+        takes.extend(std::iter::repeat_n(whole, room.min(request.whole_of(resource) as usize)));
     }
     for share in request.containers.iter().filter_map(|container| container.share) {
         let amount = Amount::Share { milli: share.milli, memory_mib: share.memory_mib };
@@ -141,38 +146,73 @@ fn granted(request: &DeviceRequest, grant: &Grant) -> Option<Vec<Take>> {
         takes.extend(std::iter::repeat_n(unnamed, needed - named));
     }
     for ((resource, device), peak) in shares {
-        takes.push(Take { resource: resource.clone(), device: Some(device.clone()), amount: peak.amount() });
+        takes.extend(peak.amounts().map(|amount| Take { resource: resource.clone(), device: Some(device.clone()), amount }));
     }
     Some(takes)
 }
 
-/// What containers of one pod take of one device at most at the same time.
+/// What containers of one pod take of one device at most at the same time. A share that names no memory implies its part
+/// of the device's: how much that is, only the device tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Peak {
-    together: (u32, u64),
-    init: (u32, u64),
+    /// Compute of all shares.
+    milli: Sum,
+    /// Compute of those that imply their memory.
+    implying: Sum,
+    /// Memory of the others.
+    memory_mib: Sum,
     memory_asked: bool,
+}
+
+/// What runs together, and the most that an init container makes of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    together: u64,
+    init: u64,
+}
+
+impl Sum {
+    fn add(&mut self, role: ContainerRole, amount: u64) {
+        let sum = self.together.saturating_add(amount);
+        match role {
+            ContainerRole::Init => self.init = self.init.max(sum),
+            ContainerRole::Sidecar | ContainerRole::Main => self.together = sum,
+        }
+    }
+
+    fn peak(self) -> u64 {
+        self.together.max(self.init)
+    }
 }
 
 impl Peak {
     pub(super) fn add(&mut self, role: ContainerRole, milli: u32, memory_mib: Option<u64>) {
         self.memory_asked |= memory_mib.is_some();
-        let sum = (self.together.0.saturating_add(milli), self.together.1.saturating_add(memory_mib.unwrap_or(0)));
-        match role {
-            ContainerRole::Init => self.init = (self.init.0.max(sum.0), self.init.1.max(sum.1)),
-            ContainerRole::Sidecar | ContainerRole::Main => self.together = sum,
-        }
+        self.milli.add(role, milli.into());
+        self.implying.add(role, if memory_mib.is_some() { 0 } else { milli.into() });
+        self.memory_mib.add(role, memory_mib.unwrap_or(0));
     }
 
     pub(super) fn milli(&self) -> u32 {
-        self.together.0.max(self.init.0)
+        u32::try_from(self.milli.peak()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn memory_mib(&self) -> Option<u64> {
-        self.memory_asked.then_some(self.together.1.max(self.init.1))
+    /// What that comes to in memory of a device that has `device_mib`; none where nobody asks and nobody knows.
+    pub(super) fn memory_mib(&self, device_mib: Option<u64>) -> Option<u64> {
+        let implied = device_mib.map(|all| implied_mib(all, self.implying.peak()));
+        (self.memory_asked || implied.is_some()).then(|| self.memory_mib.peak().saturating_add(implied.unwrap_or(0)))
     }
 
-    pub(super) fn amount(&self) -> Amount {
-        Amount::Share { milli: self.milli(), memory_mib: self.memory_mib() }
+    /// The same as parts: one that implies its memory, one that names it.
+    fn amounts(&self) -> impl Iterator<Item = Amount> {
+        let implying = u32::try_from(self.implying.peak()).unwrap_or(u32::MAX);
+        let named = Amount::Share { milli: self.milli().saturating_sub(implying), memory_mib: Some(self.memory_mib.peak()) };
+        let implied = Amount::Share { milli: implying, memory_mib: None };
+        [(implying > 0, implied), (self.memory_asked, named)].into_iter().filter_map(|(there, amount)| there.then_some(amount))
     }
+}
+
+/// The part of a device's memory that so many thousandths of it imply.
+pub(super) fn implied_mib(device_mib: u64, milli: u64) -> u64 {
+    device_mib.saturating_mul(milli) / 1000
 }

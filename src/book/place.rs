@@ -1,6 +1,6 @@
 //! Which devices of one node a request would get, if any. Reads the ledger, changes nothing.
 
-use super::holder::Peak;
+use super::holder::{Peak, implied_mib};
 use super::{Holder, NodeEntry, PoolLedger};
 use crate::model::{
     Amount, ContainerGrant, ContainerRequest, ContainerRole, Curable, DeviceId, DeviceRequest, DeviceShare, Grant, Pool, Reason,
@@ -211,9 +211,9 @@ impl Sharing {
         let together = self.fullest(|memory_mib| {
             let mut peak = Peak::default();
             for (container, share) in containers.iter().filter_map(|container| Some((container, container.share?))) {
-                peak.add(container.role, share.milli, needed_memory(share, memory_mib));
+                peak.add(container.role, share.milli, share.memory_mib);
             }
-            (peak.milli(), peak.memory_mib())
+            (peak.milli(), peak.memory_mib(memory_mib))
         });
         if let Ok(place) = together {
             return Ok(vec![place; containers.len()]);
@@ -256,7 +256,7 @@ impl Sharing {
 
 /// What a share needs of a device's memory: what it asks for, else its part of it; unknown of an unknown device.
 fn needed_memory(share: ShareRequest, device_mib: Option<u64>) -> Option<u64> {
-    share.memory_mib.or_else(|| device_mib.map(|all| all * u64::from(share.milli) / 1000))
+    share.memory_mib.or_else(|| device_mib.map(|all| implied_mib(all, share.milli.into())))
 }
 
 fn share_of(share: ShareRequest, resource: &ResourceName, device: &DeviceId) -> DeviceShare {

@@ -126,6 +126,17 @@ fn memory_bounds_shares_too() {
 }
 
 #[test]
+fn memory_that_a_share_implies_counts_beside_memory_that_its_sibling_names() {
+    let mut book = book_of([node("n", 1)]);
+    assert_eq!(book.place(pod("a").share(500, None).share(100, Some(1000)), "n"), Ok(vec!["0".into(); 2]));
+    let using = &book.node("n").unwrap().pools[0].usage[0];
+    assert_eq!((using.share_milli, using.share_memory_mib, using.sharers.len()), (600, 41_960, 1));
+    assert_eq!(book.held_milli("ns", &gpu()), 600);
+    assert_eq!(book.place(pod("b").share(100, Some(40_000)), "n"), Err(Reason::InsufficientDeviceMemory));
+    assert_eq!(book.place(pod("c").share(100, Some(39_960)), "n"), Ok(vec!["0".into()]));
+}
+
+#[test]
 fn shares_and_whole_devices_never_meet_on_a_node_without_an_agent() {
     let mut book = book_of([node("n", 4), node("m", 4), node("s", 4).served()]);
     book.place(pod("a").share(500, None), "n").unwrap();
@@ -165,6 +176,17 @@ fn init_containers_lend_their_devices_to_later_ones() {
     let both = pod("a").container(ContainerRole::Init, vec![(gpu(), 3)], None).gpus(1).gpus(1);
     assert_eq!(book.place(both, "n"), Ok(["0", "1", "2", "0", "1"].map(String::from).to_vec()));
     assert_eq!(gpus(&book, "n"), (1, 0b1000));
+}
+
+#[test]
+fn a_pod_that_claims_millions_of_devices_fills_its_node_and_not_our_memory() {
+    let mut book = book_of([node("n", 8)]);
+    let hostile = (0..100).fold(pod("hostile"), |pod, _| pod.gpus(65_536)).on("n");
+    assert_eq!(takes(&hostile.request, None).0.len(), 4096);
+    book.enter(&hostile);
+    assert_eq!(gpus(&book, "n"), (0, 0));
+    book.release(&hostile.uid);
+    assert_eq!(book.violations(), vec![]);
 }
 
 #[test]
@@ -222,17 +244,22 @@ enum Step {
 #[derive(Clone, Debug)]
 enum Ask {
     Gpus(u32),
-    Shares(Vec<u32>),
+    Shares(Vec<(u32, Option<u64>)>),
     InitThenGpus(u32, u32),
-    ShareBesideInit(u32, u32),
+    ShareBesideInit((u32, Option<u64>), (u32, Option<u64>)),
+}
+
+/// A share's compute and memory.
+fn part() -> impl Strategy<Value = (u32, Option<u64>)> {
+    (1..=1000_u32, prop::option::of(1..81_920_u64))
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
         (1..9_u32).prop_map(Ask::Gpus),
-        prop::collection::vec(1..=1000_u32, 1..4).prop_map(Ask::Shares),
+        prop::collection::vec(part(), 1..4).prop_map(Ask::Shares),
         (1..5_u32, 1..5_u32).prop_map(|(init, main)| Ask::InitThenGpus(init, main)),
-        (1..=1000_u32, 1..=1000_u32).prop_map(|(init, main)| Ask::ShareBesideInit(init, main)),
+        (part(), part()).prop_map(|(init, main)| Ask::ShareBesideInit(init, main)),
     ]
 }
 
@@ -247,13 +274,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn asking(name: u8, ask: &Ask) -> Pod {
-    let share = |milli| Some(ShareRequest { milli, memory_mib: None });
     let pod = pod(&format!("p{name}"));
     match ask {
         Ask::Gpus(count) => pod.gpus(*count),
-        Ask::Shares(parts) => parts.iter().fold(pod, |pod, milli| pod.share(*milli, None)),
+        Ask::Shares(parts) => parts.iter().fold(pod, |pod, (milli, memory_mib)| pod.share(*milli, *memory_mib)),
         Ask::InitThenGpus(init, main) => pod.container(ContainerRole::Init, vec![(gpu(), *init)], None).gpus(*main),
-        Ask::ShareBesideInit(init, main) => pod.container(ContainerRole::Init, vec![], share(*init)).share(*main, None),
+        Ask::ShareBesideInit(init, main) => {
+            let (milli, memory_mib) = *init;
+            pod.container(ContainerRole::Init, vec![], Some(ShareRequest { milli, memory_mib })).share(main.0, main.1)
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::wire::meta::{self, Amounts};
 
 /// More devices than any node has; beyond it an amount is a mistake or an attack.
 const WHOLE_MAX: u64 = 65_536;
+/// Lines on managed resources in one pod: a Pod has room for tens of thousands of `nvidia.com/mig-*`, which would be summed
+/// one against the other.
+const ASKS_MAX: usize = 1024;
 /// 16 TiB: more than any device has.
 const SHARE_MEMORY_MIB_MAX: u64 = 1 << 24;
 
@@ -20,10 +23,19 @@ pub(super) fn devices(spec: &PodSpec, classes: &Classes) -> DeviceRequest {
     let mut request = DeviceRequest::default();
     let init = spec.init_containers.iter().map(|container| (container, init_role(container)));
     let main = spec.containers.iter().map(|container| (container, ContainerRole::Main));
+    let mut asks = 0;
     for (index, (container, role)) in init.enumerate().chain(main.enumerate()) {
         match container_request(container, classes) {
             Ok(asked) if asked.whole.is_empty() && asked.share.is_none() => {}
-            Ok(asked) => request.containers.push(ContainerRequest { index: u32::try_from(index).unwrap_or(u32::MAX), role, ..asked }),
+            Ok(asked) if asks + asked.whole.len() + 1 > ASKS_MAX => {
+                request.impossible.get_or_insert_with(|| {
+                    format!("container `{}`: the pod has more lines on accelerators than are summed", container.name).into()
+                });
+            }
+            Ok(asked) => {
+                asks += asked.whole.len() + 1;
+                request.containers.push(ContainerRequest { index: u32::try_from(index).unwrap_or(u32::MAX), role, ..asked });
+            }
             Err(problem) => {
                 request.impossible.get_or_insert_with(|| format!("container `{}`: {problem}", container.name).into());
             }

@@ -49,6 +49,17 @@ fn amounts_become_devices_or_shares() {
 }
 
 #[test]
+fn a_pod_of_thousands_of_resources_is_impossible_and_cut_short() {
+    let limits = |container: u32| {
+        json!((0..600).map(|kind| (format!("nvidia.com/mig-{container}-{kind}"), json!(1))).collect::<serde_json::Map<_, _>>())
+    };
+    let containers: Vec<Value> = (0..9).map(|index| json!({"name": format!("c{index}"), "resources": {"limits": limits(index)}})).collect();
+    let request = pod(&json!({"containers": containers})).request;
+    assert_eq!(request.impossible.as_deref(), Some("container `c1`: the pod has more lines on accelerators than are summed"));
+    assert_eq!(request.resources().len(), 600);
+}
+
+#[test]
 fn amounts_that_cannot_be_make_the_request_impossible_and_say_why() {
     let nines = "9".repeat(32);
     for (limits, expected) in [
