@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::holder::implied_mib;
 use super::{Holder, HolderState, NodeEntry, Take};
-use crate::model::{Amount, DeviceId, Health, Node, NodeReport, PodUid, Pool, ResourceName, SHARE_MILLI};
+use crate::model::{Amount, DeviceId, Health, Node, PodUid, Pool, ResourceName, SHARE_MILLI};
 use crate::topology::{LinkGraph, LinkTable, LinkTables, Subset};
 
 /// One pool and what is left of it. Masks are over places in the pool.
@@ -15,6 +15,8 @@ pub struct PoolLedger {
     pub resource: ResourceName,
     /// Each device's use, by place.
     pub usage: Vec<DeviceUse>,
+    /// How many devices there are; of a counted pool `usage` and the masks say nothing.
+    pub units: u32,
     /// Devices that may be granted.
     pub healthy: u64,
     /// Devices held whole by somebody known.
@@ -69,7 +71,7 @@ pub(super) fn fold<'a>(node: Arc<Node>, holders: impl Iterator<Item = &'a Holder
         .map(|pool| {
             let mut count = Count::new(pool);
             for holder in &holders {
-                let takes = actual(pool, holder, node.report.as_ref()).unwrap_or_else(|| holder.takes.clone());
+                let takes = actual(&node, pool, holder).unwrap_or_else(|| holder.takes.clone());
                 let bound = holder.state == HolderState::Bound;
                 for take in
                     takes.iter().filter(|take| take.resource == pool.resource || (pool.sharable && take.resource.as_str() == SHARE_MILLI))
@@ -94,23 +96,29 @@ fn firmness(state: HolderState) -> u8 {
 }
 
 /// What the agent saw this pod really get from this pool: the node is the truth. Amounts stay as planned.
-fn actual(pool: &Pool, holder: &Holder, report: Option<&NodeReport>) -> Option<Vec<Take>> {
-    let seen = report?.actual.get(&holder.uid)?;
+fn actual(node: &Node, pool: &Pool, holder: &Holder) -> Option<Vec<Take>> {
+    let seen = node.report.as_ref()?.actual.get(&holder.uid)?;
     let known: BTreeSet<&DeviceId> = pool.devices.iter().map(|device| &device.id).collect();
     let ids: BTreeSet<&DeviceId> = seen.iter().flat_map(|(_, ids)| ids).filter(|id| known.contains(id)).collect();
-    let mut planned: Vec<&Take> = holder.takes.iter().filter(|take| take.resource == pool.resource).collect();
-    if ids.is_empty() || ids.len() > planned.len() {
+    let planned: Vec<&Take> = holder.takes.iter().filter(|take| take.resource == pool.resource).collect();
+    if ids.is_empty() || planned.is_empty() || pool.is_counted() {
         return None;
     }
     // Equal parts may have swapped devices; what the agent does not name stays as planned.
-    planned.sort_by_key(|take| take.device.as_ref().is_some_and(|id| ids.contains(id)));
-    let (mut takes, mut unplaced): (Vec<Take>, Vec<&DeviceId>) = (Vec::new(), Vec::new());
-    unplaced.extend(ids.iter().filter(|id| !planned.iter().any(|take| take.device.as_ref() == Some(**id))));
+    let named: BTreeSet<&DeviceId> = planned.iter().filter_map(|take| take.device.as_ref()).collect();
+    let mut fresh = ids.difference(&named).copied();
+    let instead: BTreeMap<&DeviceId, &DeviceId> = named.difference(&ids).copied().zip(fresh.by_ref()).collect();
+    let mut takes: Vec<Take> = Vec::with_capacity(planned.len());
     for take in planned {
-        let keeps = take.device.as_ref().is_some_and(|id| ids.contains(id));
-        let device = if keeps { take.device.clone() } else { unplaced.pop().cloned().or_else(|| take.device.clone()) };
-        takes.push(Take { device, ..take.clone() });
+        let device = take.device.as_ref().map(|id| instead.get(id).copied().unwrap_or(id)).or_else(|| fresh.next());
+        takes.push(Take { device: device.cloned(), ..take.clone() });
     }
+    // More than was planned is taken all the same, unless another pool has devices of these names.
+    let elsewhere = |id: &DeviceId| {
+        node.pools.iter().any(|other| other.resource != pool.resource && other.devices.iter().any(|device| device.id == *id))
+    };
+    let more = fresh.filter(|id| !elsewhere(id));
+    takes.extend(more.map(|id| Take { resource: pool.resource.clone(), device: Some(id.clone()), amount: Amount::Whole }));
     Some(takes)
 }
 
@@ -130,7 +138,7 @@ impl Count {
         let devices = || pool.devices.iter().take(Pool::DEVICES_MAX).enumerate();
         Self {
             usage: vec![DeviceUse::default(); pool.devices.len().min(Pool::DEVICES_MAX)],
-            place_of: devices().map(|(place, device)| (device.id.clone(), place)).collect(),
+            place_of: devices().filter(|_| !pool.is_counted()).map(|(place, device)| (device.id.clone(), place)).collect(),
             healthy: devices().filter(|(_, device)| device.health == Health::Healthy).fold(0, |mask, (place, _)| mask | 1 << place),
             whole: 0,
             shared: 0,
@@ -184,13 +192,15 @@ impl Count {
         // Where nobody keeps them apart, the vendor's plugin sees every device of a shared node as free.
         let closed = !served && self.shared != 0;
         let untouched = self.healthy & !self.whole & !self.shared;
-        let by_device = untouched.count_ones().saturating_sub(self.unnamed);
+        let healthy = || u32::try_from(pool.devices.iter().filter(|device| device.health == Health::Healthy).count()).unwrap_or(u32::MAX);
+        let by_device = if pool.is_counted() { healthy() } else { untouched.count_ones() }.saturating_sub(self.unnamed);
         let by_kubelet = pool.allocatable.saturating_sub((self.whole & self.healthy).count_ones()).saturating_sub(self.unnamed);
         let free = if closed { 0 } else { by_device.min(by_kubelet) };
-        let free_ids = if self.unnamed > 0 || closed { 0 } else { untouched };
+        let free_ids = if self.unnamed > 0 || closed || pool.is_counted() { 0 } else { untouched };
         PoolLedger {
             resource: pool.resource.clone(),
             best: table.best(free_ids),
+            units: u32::try_from(pool.devices.len()).unwrap_or(u32::MAX),
             usage: self.usage,
             healthy: self.healthy,
             whole: self.whole,

@@ -107,7 +107,9 @@ impl NodeEntry {
                 let healthy = place.is_none_or(|place| place.is_some_and(|place| ledger.healthy & 1 << place != 0));
                 let whole = ledger.whole.count_ones().saturating_add(ledger.unnamed);
                 let apart = self.is_served() || ledger.shared == 0 || whole == 0;
-                healthy && apart && whole <= pool.allocatable
+                // kubelet counts an unhealthy device out of what is allocatable, whoever holds it.
+                let counted = (ledger.whole & ledger.healthy).count_ones().saturating_add(ledger.unnamed);
+                healthy && apart && counted <= pool.allocatable
             })
     }
 
@@ -192,7 +194,7 @@ struct Sharing {
 
 impl Sharing {
     fn of(pool: &Pool, ledger: &PoolLedger) -> Result<Self, Reason> {
-        if ledger.unnamed > 0 {
+        if ledger.unnamed > 0 || pool.is_counted() {
             return Err(Reason::InsufficientShare);
         }
         let left = |(place, (device, using)): (usize, (&crate::model::Device, &super::DeviceUse))| {
@@ -265,6 +267,6 @@ fn share_of(share: ShareRequest, resource: &ResourceName, device: &DeviceId) -> 
 }
 
 fn used_milli(pool: &PoolLedger, free_after: u32) -> u16 {
-    let all = u32::try_from(pool.usage.len()).unwrap_or(u32::MAX).max(1);
+    let all = pool.units.max(1);
     u16::try_from(u64::from(all.saturating_sub(free_after)) * 1000 / u64::from(all)).unwrap_or(1000)
 }

@@ -89,6 +89,45 @@ fn what_the_container_really_got_wins_over_the_plan() {
 }
 
 #[test]
+fn more_devices_than_planned_are_taken_all_the_same() {
+    let mut seen = node("n", 8).served();
+    let report = seen.report.as_mut().unwrap();
+    report.actual.insert(pod("a").uid, vec![("c0".into(), ["2", "5"].map(DeviceId::from).to_vec())]);
+    report.actual.insert(pod("b").uid, vec![("c0".into(), ["6"].map(DeviceId::from).to_vec())]);
+    let mut book = book_of([node("n", 8).served()]);
+    book.place(pod("a").gpus(1), "n").unwrap();
+    book.place(pod("b").share(300, None).share(300, Some(1000)), "n").unwrap();
+    book.set_node(seen);
+    assert_eq!(gpus(&book, "n"), (5, 0b1001_1011), "a has 2 and 5, both parts of b are on 6");
+    assert_eq!(book.violations(), vec![]);
+}
+
+#[test]
+fn more_devices_than_a_mask_holds_are_granted_by_count() {
+    let mut box_of_128 = node("n", 128);
+    box_of_128.pools[0].links.clear();
+    let mut book = book_of([box_of_128]);
+    book.place(pod("a").gpus(100), "n").unwrap();
+    assert_eq!(gpus(&book, "n"), (28, 0));
+    assert_eq!(book.place(pod("b").gpus(29), "n"), Err(Reason::InsufficientDevices));
+    assert_eq!(book.place(pod("c").gpus(28), "n"), Ok(vec!["?".into(); 28]));
+    assert_eq!(gpus(&book, "n"), (0, 0));
+    book.release(&pod("a").uid);
+    book.release(&pod("c").uid);
+    assert_eq!(book.place(pod("d").share(100, None), "n"), Err(Reason::InsufficientShare));
+    assert_eq!(book.place(pod("e").gpus(128), "n"), Ok(vec!["?".into(); 128]));
+}
+
+#[test]
+fn a_promise_beside_an_unhealthy_device_that_somebody_keeps_still_stands() {
+    let mut book = book_of([node("n", 4)]);
+    book.place(pod("a").gpus(1), "n").unwrap();
+    book.set_node(node("n", 4).unhealthy(&[0]));
+    book.place(pod("b").gpus(3), "n").unwrap();
+    assert!(book.node("n").unwrap().upholds(book.holder(&pod("b").uid).unwrap()));
+}
+
+#[test]
 fn shares_fill_one_device_before_the_next() {
     let mut book = book_of([node("n", 2)]);
     assert_eq!(book.place(pod("a").share(500, None), "n"), Ok(vec!["0".into()]));

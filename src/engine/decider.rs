@@ -7,7 +7,7 @@ use super::verdicts::Verdicts;
 use super::wake::Gain;
 use super::{Answer, Input, Output, PodRef, Trace};
 use crate::book::{Book, Holder, HolderState, Shape, Violation, takes};
-use crate::model::{Budget, Grant, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
+use crate::model::{Budget, Grant, Health, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
 use crate::policy::{Profile, Scorer};
 
 /// The whole decider: books, rules and the memory of what it decided.
@@ -159,13 +159,14 @@ impl Engine {
         let mut devices = BTreeMap::new();
         for (node, pool) in self.book.nodes().flat_map(|entry| entry.pools.iter().map(|pool| (&entry.node, pool))) {
             let class = self.profile.classes.of(pool.resource.as_str()).map_or_else(|| Arc::from("other"), |class| class.name.clone());
-            let unhealthy = pool.pool(node).map_or(0, |facts| facts.devices.len() as u64) - u64::from(pool.healthy.count_ones());
+            let unhealthy =
+                pool.pool(node).map_or(0, |facts| facts.devices.iter().filter(|device| device.health == Health::Unhealthy).count());
             let states = [
                 ("free", u64::from(pool.free)),
                 ("whole", u64::from(pool.whole.count_ones())),
                 ("shared", u64::from(pool.shared.count_ones())),
                 ("unnamed", u64::from(pool.unnamed)),
-                ("unhealthy", unhealthy),
+                ("unhealthy", unhealthy as u64),
             ];
             for (state, count) in states {
                 *devices.entry((class.clone(), state)).or_default() += count;

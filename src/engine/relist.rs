@@ -58,7 +58,15 @@ impl Engine {
         }
         self.pods.retain(|uid, record| occupying.contains_key(uid) || !settled(record.seen_at));
         for (uid, pod) in occupying {
-            let Some(node) = pod.node.clone() else { continue };
+            let Some(node) = pod.node.clone() else {
+                // Bound in the book, unbound in the list: the API server went back to an older state.
+                let bound = self.book.holder(&uid).is_some_and(|holder| settled(holder.changed_at) && holder.state == HolderState::Bound);
+                if bound {
+                    self.drift("pod-differs", &format!("pod {} is not bound", pod.key), lines);
+                    self.book.release(&uid);
+                }
+                continue;
+            };
             let (takes, _) = takes(&pod.request, pod.recorded.as_ref());
             let kind = match self.book.holder(&uid) {
                 None => "pod-missed",

@@ -356,6 +356,19 @@ fn a_relist_finds_and_heals_what_the_watches_missed() {
 }
 
 #[test]
+fn a_relist_frees_what_the_api_server_does_not_know_to_be_bound() {
+    let mut rig = Rig::new([node("a", 2)]);
+    let (bound, unsure) = (pod("bound").gpus(1), pod("unsure").gpus(1));
+    rig.bound(&bound, "a");
+    rig.bind(&unsure, "a");
+    rig.step(Input::BindOutcome { uid: unsure.uid.clone(), node: "a".into(), outcome: BindOutcome::Unknown });
+    rig.now = rig.now + Duration::from_secs(60);
+    let output = rig.step(Input::Relisted { pods: vec![bound.clone(), unsure.clone()], nodes: vec![node("a", 2)] });
+    assert_eq!(output.trace.unwrap().lines, ["pod-differs: pod ns/bound is not bound"]);
+    assert!(rig.engine.book().holder(&bound.uid).is_none() && rig.engine.book().holder(&unsure.uid).is_some());
+}
+
+#[test]
 fn after_a_restart_the_objects_alone_give_the_same_digest() {
     let mut rig = Rig::new([node("a", 4), node("b", 4).served()]);
     let mut objects = Vec::new();

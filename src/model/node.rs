@@ -30,7 +30,7 @@ pub struct Node {
     pub report: Option<NodeReport>,
 }
 
-/// The devices behind one resource of a node. At most [`Pool::DEVICES_MAX`] of them.
+/// The devices behind one resource of a node. More than [`Pool::DEVICES_MAX`] of them are counted and never named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// The resource that kube-scheduler counts.
@@ -48,8 +48,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool's devices are bits of one `u64` mask.
+    /// Devices that are told apart are bits of one `u64` mask. A pool of more (128 `neuroncore` of a trn2.48xlarge, eight GPUs
+    /// in sixteen time slices each) is granted by count, as kube-scheduler would.
     pub const DEVICES_MAX: usize = 64;
+    /// What is beyond it is not ours to hand out.
+    pub const UNITS_MAX: usize = 1024;
+
+    /// Whether its devices are counted alone.
+    pub fn is_counted(&self) -> bool {
+        self.devices.len() > Self::DEVICES_MAX
+    }
 }
 
 /// What a node agent says beyond the devices themselves.

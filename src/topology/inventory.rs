@@ -43,7 +43,8 @@ fn pool(resource: &Arc<str>, counts: Counts, class: &AcceleratorClass, labels: &
             .and_then(|value| mib(value, MemoryUnit::Mib))
             .or_else(|| class.memory_labels.iter().find_map(|MemoryLabel { key, unit }| mib(label(key)?, *unit))),
     };
-    let devices_count = usize::try_from(counts.capacity.max(counts.allocatable)).unwrap_or(usize::MAX).min(Pool::DEVICES_MAX);
+    let devices_count = usize::try_from(counts.capacity.max(counts.allocatable)).unwrap_or(usize::MAX).min(Pool::UNITS_MAX);
+    let told_apart = devices_count <= Pool::DEVICES_MAX;
     let device = |index: u32| Device { id: DeviceId::new(index.to_string()), index, memory_mib, numa_node: None, health: Health::Healthy };
     Pool {
         resource: ResourceName::new(resource.clone()),
@@ -51,10 +52,10 @@ fn pool(resource: &Arc<str>, counts: Counts, class: &AcceleratorClass, labels: &
         product: product.map(Arc::from),
         devices: (0..).take(devices_count).map(device).collect(),
         links: match units {
-            Units::Devices => catalogue::links(resource, product, devices_count),
-            Units::Shared | Units::Partitions => Vec::new(),
+            Units::Devices if told_apart => catalogue::links(resource, product, devices_count),
+            Units::Devices | Units::Shared | Units::Partitions => Vec::new(),
         },
-        sharable: class.sharable && matches!(units, Units::Devices),
+        sharable: class.sharable && told_apart && matches!(units, Units::Devices),
     }
 }
 
@@ -203,7 +204,9 @@ mod tests {
     fn a_label_never_adds_devices_and_nonsense_in_one_is_unknown() {
         let count = ("nvidia.com/gpu.count", "800");
         check(&[count], "nvidia.com/gpu", 8, (None, None, 8, 0, true));
-        check(&[], "nvidia.com/gpu", 800, (None, None, Pool::DEVICES_MAX, 0, true));
+        check(&[], "nvidia.com/gpu", 800, (None, None, 800, 0, false));
+        check(&[], "aws.amazon.com/neuroncore", 128, (None, None, 128, 0, false));
+        check(&[], "nvidia.com/gpu", 1_000_000, (None, None, Pool::UNITS_MAX, 0, false));
         for memory in ["", "-1", "0", "lots", "99999999999999999999", "1e999", "18446744073709551615"] {
             check(&[("nvidia.com/gpu.memory", memory)], "nvidia.com/gpu", 1, (None, None, 1, 0, true));
             check(&[("amd.com/gpu.vram", memory)], "amd.com/gpu", 1, (None, None, 1, 0, false));

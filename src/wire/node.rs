@@ -123,6 +123,9 @@ fn taint(object: &TaintObject) -> Option<Taint> {
 
 /// Puts the agent's devices in the place of the nominal ones. A pool of which the agent says nothing stays as it is.
 fn apply_report(pool: &mut Pool, report: &AcceleratorNodeSpec) {
+    if pool.is_counted() {
+        return; // A report has room for the devices that are told apart.
+    }
     let mut reported: Vec<&DeviceReport> = report.devices.iter().filter(|device| device.resource == pool.resource.as_str()).collect();
     reported.sort_by(|a, b| (a.index, &a.id).cmp(&(b.index, &b.id)));
     let (mut ids, mut indices) = (BTreeSet::new(), BTreeSet::new());
