@@ -30,13 +30,11 @@ impl Engine {
         }
         if let Some(node) = self.committed_to(&pod.uid) {
             // kube-scheduler's view is older than ours. Without an answer a Binding may land yet: its devices stay held.
-            return match names.iter().zip(0..).find(|(name, _)| **name == node.as_str()) {
-                Some((_, place)) => answer(FilterAnswer { nodes: vec![place], refused: Refused::None }),
-                None => {
-                    let refusal = self.story(pod, names, &[(Reason::BindingUndecided, len(names))]);
-                    self.refuse_pod(now, pod, names, refusal)
-                }
-            };
+            if let Some((_, place)) = names.iter().zip(0..).find(|(name, _)| **name == node.as_str()) {
+                return answer(FilterAnswer { nodes: vec![place], refused: Refused::None });
+            }
+            let refusal = self.story(pod, names, &[(Reason::BindingUndecided, len(names))]);
+            return self.refuse_pod(now, pod, names, refusal);
         }
         // A new attempt: whatever an earlier one held is free again, for this pod first.
         if self.book.release(&pod.uid).is_some() {

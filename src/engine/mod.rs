@@ -23,4 +23,6 @@ pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandi
 pub use output::{Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, Output, PreemptChoice, Refused, Score, Trace};
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;
