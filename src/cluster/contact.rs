@@ -35,6 +35,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Feed {
     listed: bool,
+    /// A list is under way: what was missed in the meantime is not in the book yet.
+    listing: bool,
     /// First and last error of the present streak.
     error: Option<(Instant, Instant, String)>,
 }
@@ -44,6 +46,12 @@ impl Feed {
         let now = Instant::now();
         let first = self.error.as_ref().map_or(now, |(first, _, _)| *first);
         self.error = Some((first, now, text));
+    }
+
+    /// The error of a feed that has been broken for too long and is not over.
+    fn broken(&self) -> Option<String> {
+        let (first, last, error) = self.error.as_ref()?;
+        (first.elapsed() >= SILENCE_MAX && (self.listing || last.elapsed() < ERROR_MEMORY)).then(|| error.clone())
     }
 }
 
@@ -58,8 +66,13 @@ impl Contact {
 
     /// The feed's whole list is in the book; or there is nothing to list, because its kind is not installed.
     pub(super) fn listed(&self, feed: &'static str) {
-        self.with(feed, |feed| (feed.listed, feed.error) = (true, None));
+        self.with(feed, |feed| (feed.listed, feed.listing, feed.error) = (true, false, None));
         self.judge();
+    }
+
+    /// The feed begins a list, its first one or one after a break.
+    pub(super) fn listing(&self, feed: &'static str) {
+        self.with(feed, |feed| feed.listing = true);
     }
 
     /// The feed delivered something.
@@ -116,16 +129,12 @@ impl Contact {
             .map(|(name, feed)| feed.error.as_ref().map_or_else(|| (*name).to_string(), |(_, _, error)| format!("{name} ({error})")))
             .collect();
         let lists = (!unlisted.is_empty()).then(|| format!("the first list of {}", unlisted.join(", ")));
-        let broken = |feed: &Feed| {
-            let (first, last, error) = feed.error.as_ref()?;
-            (first.elapsed() >= SILENCE_MAX && last.elapsed() < ERROR_MEMORY).then(|| error.clone())
-        };
         let silent = state
             .feeds
             .iter()
             .filter(|(_, feed)| feed.listed)
-            .find_map(|(name, feed)| broken(feed).map(|error| format!("the watch of {name} ({error})")));
-        let silent = silent.or_else(|| broken(&state.heartbeat).map(|error| format!("the API server ({error})")));
+            .find_map(|(name, feed)| feed.broken().map(|error| format!("the watch of {name} ({error})")));
+        let silent = silent.or_else(|| state.heartbeat.broken().map(|error| format!("the API server ({error})")));
         drop(state);
         self.host.wait_for(Part::Lists, lists);
         self.host.wait_for(Part::Contact, silent);
@@ -139,5 +148,21 @@ impl Contact {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_break_is_over_when_its_list_is_whole_and_not_before() {
+        let ago = |span| Instant::now().checked_sub(span).unwrap();
+        let mut feed = Feed { listed: true, listing: false, error: Some((ago(SILENCE_MAX * 2), ago(ERROR_MEMORY), "gone".into())) };
+        assert_eq!(feed.broken(), None, "a watch that went on where it was says nothing until there is news");
+        feed.listing = true;
+        assert_eq!(feed.broken(), Some("gone".into()), "half a list is no book");
+        feed.error = Some((ago(Duration::from_secs(1)), Instant::now(), "blip".into()));
+        assert_eq!(feed.broken(), None, "a short break closes no door");
     }
 }

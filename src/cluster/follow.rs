@@ -84,6 +84,7 @@ fn hand_over<K>(event: Event<K>, feed: Feed, take: &mut impl Take<K>, contact: &
     match event {
         Event::Init => {
             count("list");
+            contact.listing(feed.name);
             take.listing();
         }
         Event::InitApply(object) => {

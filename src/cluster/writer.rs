@@ -137,6 +137,8 @@ fn meaning(error: kube::Error) -> WriteError {
             let after_s = status.details.as_ref().map_or(1, |details| details.retry_after_seconds.max(1));
             WriteError::Throttled { after: Duration::from_secs(after_s.into()), message }
         }
+        // From a proxy on the way: the API server may have gone on.
+        408 => WriteError::Unclear(message),
         code @ 400..=499 => WriteError::Refused { code, message },
         code => WriteError::Unclear(format!("{code} {message}")),
     }
