@@ -131,6 +131,8 @@ impl Run for ServeArgs {
 
 /// How often time is told to have passed.
 const TICK: Duration = Duration::from_secs(1);
+/// A Binding of the process before this one had 0.85 s to be answered.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Gauges are as old as this at most.
 const MEASURE_TICKS: u64 = 5;
 /// The check walks the whole book.
@@ -154,7 +156,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let (host, effects) = Host::new(profile, Clock::system(), metrics.clone(), journal);
     let writer = KubeWriter::new(client.clone(), identity.clone());
     let deadline = Duration::from_millis(args.bind_deadline_ms);
-    let bind_limits = BindLimits { deadline, call: deadline / 2, ..BindLimits::default() };
+    let bind_limits = BindLimits { deadline, call: deadline / 2, settle: SETTLE, ..BindLimits::default() };
     let binder = Binder::new(host.clone(), writer.clone(), bind_limits);
 
     let api = Api { host: host.clone(), binder: binder.clone() };

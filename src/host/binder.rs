@@ -35,6 +35,9 @@ pub struct BindLimits {
     pub deadline: Duration,
     /// One call to the API server.
     pub call: Duration,
+    /// How long after becoming ready nothing is bound: a Binding that a process before this one, or the replica that had
+    /// the voice, sent in its last moment lands and is seen first. At most half of `deadline`.
+    pub settle: Duration,
     /// Bindings at once.
     pub parallel_max: usize,
     /// Bindings at once or waiting; beyond it callers are refused at once.
@@ -43,7 +46,13 @@ pub struct BindLimits {
 
 impl Default for BindLimits {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(1700), call: Duration::from_millis(800), parallel_max: 64, waiting_max: 1024 }
+        Self {
+            deadline: Duration::from_millis(1700),
+            call: Duration::from_millis(800),
+            settle: Duration::ZERO,
+            parallel_max: 64,
+            waiting_max: 1024,
+        }
     }
 }
 
@@ -142,6 +151,9 @@ impl Binder {
 
     async fn run(&self, request: &BindRequest) -> Reply {
         let deadline = Instant::now() + self.limits.deadline;
+        if let Some(since) = self.host.ready_since() {
+            sleep_until((since + self.limits.settle).min(deadline - self.limits.deadline / 2)).await;
+        }
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             return Err(BindFailure::Busy);
         };
@@ -276,10 +288,12 @@ impl Binder {
     /// What the read says about the request.
     fn standing(&self, request: &BindRequest, read: Option<PodRead>) -> Result<Standing, BindFailure> {
         let Some(read) = read else {
+            self.host.pod_gone(&request.key, &request.uid);
             return Err(BindFailure::Stale("there is no such pod any more".into()));
         };
         let pod = read.object.to_model(&self.host.profile().classes).map_err(|error| BindFailure::Stale(error.to_string()))?;
         if pod.uid != request.uid {
+            self.host.pod_gone(&request.key, &request.uid);
             return Err(BindFailure::Stale("a pod of this name was created anew: the request's UID is not its UID".into()));
         }
         match &pod.node {

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 pub use binder::{BindFailure, BindLimits, Binder};
 pub use clock::Clock;
@@ -172,6 +173,11 @@ impl Host {
             return Err(Waiting::one("the book to be rebuilt after an internal error"));
         }
         self.ready.check()
+    }
+
+    /// Since when the scheduler's verbs are answered, this time.
+    pub(super) fn ready_since(&self) -> Option<Instant> {
+        self.ready.since()
     }
 
     /// Whether this replica could answer, were it given the voice.

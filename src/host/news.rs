@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Host;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Input};
-use crate::model::{NodeName, PodUid};
+use crate::model::{NodeName, PodKey, PodUid};
 use crate::wire::journal::{Outcome, Record};
 use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
 
@@ -102,6 +102,14 @@ impl Host {
         match self.ask(Input::Bind(BindQuery { pod, node: node.clone() }), record).answer {
             Answer::Bind(answer) => Ok(Some(answer)),
             _ => Ok(None),
+        }
+    }
+
+    /// The API server has no such pod under this name. A filter call may have come after the watch's last word on it, and
+    /// would hold devices for nobody. The request's word alone frees nothing: the book must know the pod by that name.
+    pub(super) fn pod_gone(&self, key: &PodKey, uid: &PodUid) {
+        if self.look(|engine| engine.book().holder(uid).is_some_and(|holder| holder.key == *key)) {
+            self.pod_deleted(uid);
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::Host;
 use crate::engine::Input;
 use crate::wire::journal::Record;
@@ -42,11 +44,16 @@ impl std::error::Error for Waiting {}
 pub(super) struct Ready {
     waits: Mutex<[Option<String>; 3]>,
     answering: AtomicBool,
+    since: Mutex<Option<Instant>>,
 }
 
 impl Default for Ready {
     fn default() -> Self {
-        Self { waits: Mutex::new([Some("the initial lists".into()), None, None]), answering: AtomicBool::new(false) }
+        Self {
+            waits: Mutex::new([Some("the initial lists".into()), None, None]),
+            answering: AtomicBool::new(false),
+            since: Mutex::new(None),
+        }
     }
 }
 
@@ -63,6 +70,7 @@ impl Ready {
         if self.answering.swap(answers, Ordering::AcqRel) == answers {
             return;
         }
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = answers.then(Instant::now);
         host.metrics.ready.set(i64::from(answers));
         if answers {
             tracing::info!("ready: the scheduler's questions are answered");
@@ -71,6 +79,10 @@ impl Ready {
             tracing::warn!(waits_for = %Waiting(waits.iter().flatten().cloned().collect()), "not ready: the scheduler's questions are refused");
             host.ask(Input::Desynced, Record::Desynced);
         }
+    }
+
+    pub(super) fn since(&self) -> Option<Instant> {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is missing beside the voice.

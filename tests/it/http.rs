@@ -12,9 +12,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use futures::future::join_all;
 use gangplank::api::{self, ServeLimits};
-use gangplank::engine::Engine;
-use gangplank::host::{BindLimits, Binder, Part, replay};
-use gangplank::model::PodKey;
+use gangplank::engine::{BindOrder, Engine, PodRef};
+use gangplank::host::{BindLimits, BindWrite, Binder, Part, Writer as _, replay};
+use gangplank::model::{Amount, ContainerGrant, DeviceShare, Grant, PodKey};
 use gangplank::policy::Profile;
 use gangplank::wire::extender::{BindRequest, client};
 use gangplank::wire::{PodObject, annotations};
@@ -279,6 +279,46 @@ async fn a_binding_whose_answer_is_lost_is_found_and_one_that_nobody_knows_of_ke
     assert_eq!(client::parse_bind_response(&again.body)?.error, "");
     assert_granted_once(&server.cluster);
     assert_eq!(grants(&server.cluster.pods()).len(), 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_process_before_this_one_sent_in_its_last_moment_is_seen_before_anything_is_bound() -> Result<()> {
+    let bind = BindLimits { settle: Duration::from_millis(400), ..BindLimits::default() };
+    let server = MemoryServer::start(MemoryOptions { nodes: 1, bind, ..MemoryOptions::default() }).await?;
+    for name in ["before", "after"] {
+        server.cluster.create("default", name, &format!("u-{name}"), &one_gpu());
+    }
+    let device = DeviceShare { resource: "nvidia.com/gpu".into(), device: Some("0".into()), amount: Amount::Whole };
+    let grant = Grant { node: "n0000".into(), containers: vec![ContainerGrant { container: "main".into(), devices: vec![device] }] };
+    let pod = PodRef { key: PodKey::new("default", "before"), uid: "u-before".into() };
+    let write = BindWrite { order: BindOrder { pod, grant, env: Vec::new() }, resource_version: "1".into() };
+    server.cluster.plan_faults(&[Fault::LandsLate(Duration::from_millis(100))]);
+    let writer = MemoryWriter(server.cluster.clone());
+    let killed = tokio::time::timeout(Duration::from_millis(1), writer.bind(&write)).await;
+    assert!(killed.is_err());
+    let mut http = HttpClient::open(server.address).await?;
+    let reply = http.post("/scheduler/bind", &bind_body("after", "u-after", "n0000")).await?;
+    assert_eq!(client::parse_bind_response(&reply.body)?.error, "");
+    assert_granted_once(&server.cluster);
+    assert_eq!(grants(&server.cluster.pods()).len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hold_for_a_pod_that_is_gone_ends_when_bind_does_not_find_it_and_not_on_anybodys_word() -> Result<()> {
+    let server = MemoryServer::start(MemoryOptions { nodes: 1, ..MemoryOptions::default() }).await?;
+    let mut http = HttpClient::open(server.address).await?;
+    let holders = || server.host.look(|engine| engine.book().holders().count());
+    let pod = server.cluster.create("default", "p", "u-1", &one_gpu());
+    server.cluster.delete("default", "p");
+    server.cluster.create("default", "p", "u-2", &one_gpu());
+    assert_eq!(http.post("/scheduler/filter", &filter_body(&pod, &["n0000"])).await?.status, 200);
+    assert_eq!(holders(), 1, "kube-scheduler has not heard yet, the watch has nothing more to say");
+    http.post("/scheduler/bind", &bind_body("nobody", "u-1", "n0000")).await?;
+    assert_eq!(holders(), 1, "a name that the pod never had says nothing of it");
+    http.post("/scheduler/bind", &bind_body("p", "u-1", "n0000")).await?;
+    assert_eq!(holders(), 0);
     Ok(())
 }
 
