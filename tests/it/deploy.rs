@@ -219,6 +219,67 @@ fn alerts_dashboard_and_runbook_name_metrics_that_exist() {
 }
 
 #[test]
+fn every_metric_stands_in_the_api_page_with_its_labels() {
+    let page = text("docs/api.md");
+    let documented: BTreeSet<&str> = page.lines().filter(|line| line.starts_with("| `gangplank_")).collect();
+    assert_eq!(documented.len(), TABLE.len(), "a row too many or too few");
+    for row in TABLE {
+        let labels: Vec<String> = row.labels.iter().map(|label| format!("`{label}`")).collect();
+        let begin = format!("| `{}` | {} |", row.name, labels.join(", "));
+        assert!(documented.iter().any(|line| line.starts_with(&begin)), "docs/api.md lacks a row that begins with {begin}");
+    }
+}
+
+/// Nobody can build the image where the tests run; that it misses a file can be seen all the same.
+#[test]
+fn the_image_is_built_from_every_text_that_is_compiled_in() {
+    let dockerfile = text("deploy/Dockerfile");
+    let copied: Vec<&str> =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).flat_map(|line| line.split(' ').rev().skip(1)).collect();
+    let let_in = text(".dockerignore");
+    let mut seen = 0;
+    for (file, path) in compiled_in() {
+        let by = copied.iter().find(|from| path == **from || path.starts_with(&format!("{from}/")));
+        let by = by.unwrap_or_else(|| panic!("{file} compiles {path} in, and deploy/Dockerfile does not copy it"));
+        assert!(let_in.lines().any(|line| line == format!("!{by}")), "{by} is kept out by .dockerignore");
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen}");
+}
+
+/// Source files and the texts outside of `src` that they compile in, tests left out.
+fn compiled_in() -> Vec<(String, String)> {
+    let (mut folders, mut found) = (vec![PathBuf::from("src")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(repository().join(&folder)).expect("a folder").map(|entry| entry.expect("readable")) {
+            let path = folder.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = text(&path);
+            let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for named in program.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                let mut whole = folder.clone();
+                for part in named.split('/') {
+                    if part == ".." {
+                        whole.pop()
+                    } else {
+                        whole.push(part);
+                        true
+                    };
+                }
+                let whole = whole.display().to_string();
+                if !whole.starts_with("src/") {
+                    found.push((path.display().to_string(), whole));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
 fn no_rule_is_a_wildcard_or_reaches_for_secrets_or_power() {
     let objects: Vec<Value> =
         ["deploy/base/rbac.yaml", "deploy/second-scheduler/rbac.yaml", "deploy/kind/rbac.yaml"].into_iter().flat_map(yaml).collect();
