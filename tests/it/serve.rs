@@ -142,9 +142,17 @@ impl Stage<'_> {
         let body = self.bind_body(&cut, node);
         let head =
             format!("POST /scheduler/bind HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        let mut hanging = HttpClient::open(self.gangplank.address()).await?;
-        hanging.send(&[head.as_bytes(), &body].concat()).await?;
-        drop(hanging);
+        // Who hangs up before the request has been read never asked; on a busy machine that takes a few tries to avoid.
+        for patience_ms in [2, 10, 50, 250] {
+            let mut hanging = HttpClient::open(self.gangplank.address()).await?;
+            hanging.send(&[head.as_bytes(), &body].concat()).await?;
+            tokio::time::sleep(Duration::from_millis(patience_ms)).await;
+            drop(hanging);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if node_of(&self.pods.get("cut").await?).is_some() {
+                break;
+            }
+        }
         let cut = self.running("cut").await?;
         assert_eq!(devices_of(&cut).context("no devices annotation")?["main"].as_array().map(Vec::len), Some(2));
         Ok(())
