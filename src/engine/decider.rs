@@ -137,10 +137,10 @@ impl Engine {
         self.pods.get(uid).and_then(|record| record.trace.clone())
     }
 
-    /// A pod that asks for something managed, by namespace and name.
+    /// A pod that asks for something managed, by namespace and name; of several that bore the name, the one seen last.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
-        let mut pods = self.pods.values().map(|record| &record.pod);
-        pods.find(|pod| &*pod.key.namespace == namespace && &*pod.key.name == name)
+        let named = self.pods.values().filter(|record| &*record.pod.key.namespace == namespace && &*record.pod.key.name == name);
+        named.max_by_key(|record| record.seen_at).map(|record| &record.pod)
     }
 
     /// Pods that wait, with the reason of their last refusal.

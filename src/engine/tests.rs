@@ -356,6 +356,16 @@ fn a_relist_finds_and_heals_what_the_watches_missed() {
 }
 
 #[test]
+fn of_two_pods_of_one_name_the_newer_is_explained() {
+    let mut rig = Rig::new([node("a", 1)]);
+    for uid in ["z-old", "a-new"] {
+        rig.step(Input::PodApplied(Pod { uid: uid.into(), ..pod("p").gpus(1) }));
+        rig.wait(1);
+    }
+    assert_eq!(rig.engine.pod("ns", "p").unwrap().uid.as_str(), "a-new");
+}
+
+#[test]
 fn a_relist_frees_what_the_api_server_does_not_know_to_be_bound() {
     let mut rig = Rig::new([node("a", 2)]);
     let (bound, unsure) = (pod("bound").gpus(1), pod("unsure").gpus(1));
