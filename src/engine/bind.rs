@@ -24,17 +24,16 @@ impl Engine {
         }
         match self.commit(now, &pod, &node) {
             Ok(grant) => {
-                let trace = Trace {
-                    at: now,
-                    verb: "bind",
-                    offered: 1,
-                    passed: 1,
-                    chosen: Some(node),
-                    grant: Some(grant.clone()),
-                    ..Trace::default()
-                };
                 let record = self.record(now, &pod);
-                (record.refused, record.trace) = (None, Some(Arc::new(trace)));
+                record.refused = None;
+                // The filter call told why this node, and bind only keeps its word: that story stays.
+                let told = record.trace.as_ref().is_some_and(|trace| trace.grant.as_ref() == Some(&grant));
+                if !told {
+                    let chosen = Some(node);
+                    let grant = Some(grant.clone());
+                    record.trace =
+                        Some(Arc::new(Trace { at: now, verb: "bind", offered: 1, passed: 1, chosen, grant, ..Trace::default() }));
+                }
                 let trace = record.trace.clone();
                 Output { trace, ..write(&pod, grant) }
             }

@@ -160,6 +160,20 @@ fn bind_decides_afresh_when_nothing_is_held_there() {
 }
 
 #[test]
+fn explain_tells_why_a_node_was_chosen_also_after_the_bind() {
+    let mut rig = Rig::new([node("a", 2), node("b", 2)]);
+    let pod = pod("p").gpus(1);
+    rig.filter(&pod, &["b", "a"]).unwrap();
+    rig.bound(&pod, "a");
+    let trace = rig.engine.explain(&pod.uid).unwrap();
+    assert_eq!((trace.verb, trace.offered, trace.passed), ("filter", 2, 2));
+    assert_eq!(trace.lines, ["named 1000 x 4", "device-topology 1000 x 2", "pack 500 x 1"]);
+    let late = crate::model::fixtures::pod("late").gpus(1);
+    rig.bound(&late, "b");
+    assert_eq!(rig.engine.explain(&late.uid).unwrap().verb, "bind", "nobody asked filter");
+}
+
+#[test]
 fn a_stranger_between_filter_and_bind_is_not_overrun() {
     let mut rig = Rig::new([node("a", 2)]);
     let mine = pod("mine").gpus(2);
