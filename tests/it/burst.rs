@@ -84,15 +84,22 @@ async fn killed_during_bursts_it_finds_the_same_book_in_the_objects_and_plain_po
         let namespace = managed_namespace(&client, &format!("burst-{burst}")).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
         let creating = tokio::spawn(create_all(api.clone(), kills.pods));
+        let mut bound = 0;
         loop {
-            tokio::time::sleep(Duration::from_millis(150 + 97 * (done as u64 % 7))).await;
-            let bound = count_bound(&api).await?;
+            // Kubernetes backs off for up to 10 s after an error, and a fresh process binds nothing in its first second.
+            bound = wait_until("more pods to be bound", Duration::from_mins(1), async || {
+                let now = count_bound(&api).await?;
+                Ok((now > bound).then_some(now))
+            })
+            .await
+            .with_context(|| gangplank.log())?;
             if bound == kills.pods {
                 break;
             }
             if done == kills.count {
                 continue;
             }
+            tokio::time::sleep(Duration::from_millis(37 * (done as u64 % 7))).await;
             gangplank.kill()?;
             let at_kill = count_bound(&api).await?;
             mid_burst += usize::from((1..kills.pods).contains(&at_kill));
@@ -105,6 +112,7 @@ async fn killed_during_bursts_it_finds_the_same_book_in_the_objects_and_plain_po
             ready_ms.push(began.elapsed().as_millis());
             same_book(&mut gangplank, &client).await.with_context(|| format!("after kill {done}"))?;
             scheduler.signal("CONT")?;
+            bound = at_kill.min(kills.pods - 1);
             done += 1;
         }
         creating.await??;
