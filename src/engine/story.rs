@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::Engine;
 use crate::book::NodeEntry;
 use crate::model::{DeviceRequest, NodeName, Pod, Reason, Refusal};
-use crate::topology::bits;
 
 impl Engine {
     /// The story of a pod that no offered node takes.
@@ -34,14 +33,6 @@ impl Engine {
             .filter_map(|entry| Some((free(entry)?, entry)))
             .max_by(|(a, x), (b, y)| a.cmp(b).then_with(|| y.node.name.cmp(&x.node.name)))
             .map(|(free, entry)| (entry.node.name.clone(), free, needed))
-    }
-
-    /// The largest NVLink island of free devices on a node, for explaining a poor choice.
-    pub fn free_island(&self, node: &str, resource: &str) -> u32 {
-        let entry = self.book.node(node);
-        let pool = entry.and_then(|entry| entry.pools.iter().find(|pool| pool.resource.as_str() == resource));
-        pool.and_then(|pool| pool.graph.islands(pool.free_ids).first().map(|island| u32::try_from(bits(*island).count()).unwrap_or(0)))
-            .unwrap_or(0)
     }
 }
 

@@ -83,9 +83,7 @@ pub(in crate::sim) mod fixture {
 
     use super::super::{SimNode, SimPod};
     use super::{Neighbours, Predicate, Unfit};
-    use crate::model::{
-        ContainerRequest, ContainerRole, Device, DeviceRequest, Health, Node, Operator, Pod, PodKey, PodPhase, PodUid, Pool, Requirement,
-    };
+    use crate::model::{ContainerRequest, ContainerRole, Device, Health, Node, Operator, Pod, PodKey, Pool, Requirement};
 
     /// 8 cores, 32 GiB, 110 pods, no devices.
     pub(in crate::sim) fn node(name: &str) -> SimNode {
@@ -127,26 +125,7 @@ pub(in crate::sim) mod fixture {
 
     /// Asks for nothing.
     pub(in crate::sim) fn pod(name: &str) -> SimPod {
-        SimPod::new(Pod {
-            uid: PodUid::new(format!("uid-{name}")),
-            key: PodKey::new("default", name),
-            node: None,
-            nominated: None,
-            phase: PodPhase::Pending,
-            deleting: false,
-            unschedulable: false,
-            gated: false,
-            scheduler: "gangplank".into(),
-            priority: 0,
-            never_preempts: false,
-            profile: None,
-            request: DeviceRequest::default(),
-            cpu_milli: 0,
-            memory_bytes: 0,
-            constraints: crate::model::Constraints::default(),
-            has_preferences: false,
-            recorded: None,
-        })
+        SimPod::new(Pod { key: PodKey::new("default", name), ..crate::model::fixtures::pod(name) })
     }
 
     /// Asks for whole devices.
