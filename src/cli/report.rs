@@ -154,7 +154,7 @@ impl Report {
             remedy: Some(refused.remedy.clone()).filter(|remedy| !remedy.is_empty()),
         });
         let gangs: BTreeMap<_, _> =
-            ended.cluster.pods().filter_map(|pod| Some((&pod.pod.key, pod.pod.gang.as_ref()?.key.to_string()))).collect();
+            ended.cluster.pods().filter_map(|pod| Some((&pod.pod.key, pod.pod.gang.as_ref()?.id.to_string()))).collect();
         let of = |waiting: &Waiting| Pending { gang: gangs.get(&waiting.key).cloned(), ..Pending::of(waiting) };
         let mut pending: Vec<Pending> = ended.waiting.iter().map(of).chain(refused).collect();
         pending.sort_by(|a, b| a.pod.cmp(&b.pod));

@@ -33,7 +33,7 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
     let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while let Some(effect) = queue.recv().await {
-        let kind = kind(&effect);
+        let kind = effect.kind();
         if lately.repeats(&effect, Instant::now()) {
             metrics.effects.with_label_values(&[kind, Effects::Merged.label()]).inc();
             continue;
@@ -43,23 +43,13 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
         let (writer, metrics) = (writer.clone(), metrics.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let written = match &effect {
-                Effect::Touch(pod) => timeout(WRITE_MAX, writer.touch(pod)).await,
-                Effect::Event(event) => timeout(WRITE_MAX, writer.event(event)).await,
-            };
+            let written = timeout(WRITE_MAX, writer.carry_out(&effect)).await;
             let outcome = if matches!(written, Ok(Ok(()))) { Effects::Done } else { Effects::Failed };
             if let Ok(Err(error)) = &written {
                 tracing::debug!(kind, %error, "an effect was not carried out");
             }
             metrics.effects.with_label_values(&[kind, outcome.label()]).inc();
         });
-    }
-}
-
-fn kind(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Touch(_) => "touch",
-        Effect::Event(_) => "event",
     }
 }
 
@@ -72,6 +62,8 @@ impl Lately {
         let (key, again) = match effect {
             Effect::Touch(pod) => ((pod.uid.clone(), "touch"), TOUCH_AGAIN),
             Effect::Event(event) => ((event.pod.uid.clone(), event.reason), EVENT_AGAIN),
+            // The engine repeats these only where it must.
+            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => return false,
         };
         if self.0.get(&key).is_some_and(|done| now.saturating_duration_since(*done) < again) {
             return true;

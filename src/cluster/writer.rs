@@ -9,13 +9,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference};
 use kube::Client;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::core::{PartialObjectMetaExt, Status};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{GroupVersionKind, PartialObjectMetaExt, Status};
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
+use serde_json::json;
 
-use crate::engine::{Event, PodRef};
+use crate::engine::{Effect, Event, PodRef};
 use crate::host::{BindWrite, PodRead, WriteError, Writer};
-use crate::model::PodKey;
+use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey};
 use crate::wire::{PodObject, annotations};
 
 /// Writes to the API server.
@@ -66,6 +67,55 @@ impl KubeWriter {
         };
         let patch = Patch::Merge(metadata.into_request_partial::<PodObject>());
         self.pods(&pod.key.namespace).patch_metadata(&pod.key.name, &PatchParams::default(), &patch).await.map(drop).map_err(meaning)
+    }
+
+    async fn write_nomination(&self, pod: &PodRef, node: Option<&NodeName>) -> Result<(), WriteError> {
+        let nominated = node.map(NodeName::as_str);
+        let patch = json!({"metadata": {"uid": pod.uid.as_str()}, "status": {"nominatedNodeName": nominated}});
+        let pods = self.pods(&pod.key.namespace);
+        pods.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(meaning)
+    }
+
+    /// Gate off and plan on, in one write: the plan is there when kube-scheduler first asks about the pod.
+    async fn write_release(&self, pod: &PodRef, plan: Option<&PlanRecord>) -> Result<(), WriteError> {
+        let mut patch = json!({
+            "metadata": {"uid": pod.uid.as_str()},
+            "spec": {"schedulingGates": [{"$patch": "delete", "name": annotations::GATE}]},
+        });
+        if let Some(plan) = plan {
+            patch["metadata"]["annotations"] = json!({annotations::PLAN: annotations::render_plan(plan)});
+            if let Some(rank) = plan.rank {
+                patch["metadata"]["annotations"][annotations::RANK] = rank.to_string().into();
+            }
+        }
+        let pods = self.pods(&pod.key.namespace);
+        pods.patch(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop).map_err(meaning)
+    }
+
+    /// Through the Eviction API, so that disruption budgets are heard.
+    async fn write_eviction(&self, pod: &PodRef, why: &str) -> Result<(), WriteError> {
+        tracing::info!(pod = %pod.key, why, "evicting a pod");
+        let params = EvictParams {
+            delete_options: Some(DeleteParams {
+                preconditions: Some(Preconditions { uid: Some(pod.uid.as_str().into()), resource_version: None }),
+                ..DeleteParams::default()
+            }),
+            ..EvictParams::default()
+        };
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        pods.evict(&pod.key.name, &params).await.map(drop).map_err(meaning)
+    }
+
+    async fn write_suspend(&self, owner: &OwnerRef, suspend: bool) -> Result<(), WriteError> {
+        let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
+        let ours = suspend.then_some("true");
+        let patch = json!({
+            "metadata": {"uid": &*owner.uid, "annotations": {annotations::SUSPENDED: ours}},
+            "spec": {"suspend": suspend},
+        });
+        let owners: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &owner.key.namespace, &resource);
+        owners.patch(&owner.key.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(meaning)
     }
 
     async fn write_event(&self, event: &Event) -> Result<(), WriteError> {
@@ -153,12 +203,18 @@ impl Writer for KubeWriter {
         self.write_binding(write).boxed()
     }
 
-    fn touch<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>> {
-        self.write_touch(pod).boxed()
-    }
-
-    fn event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), WriteError>> {
-        self.write_event(event).boxed()
+    fn carry_out<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>> {
+        async move {
+            match effect {
+                Effect::Touch(pod) => self.write_touch(pod).await,
+                Effect::Event(event) => self.write_event(event).await,
+                Effect::Nominate { pod, node } => self.write_nomination(pod, node.as_ref()).await,
+                Effect::Release { pod, plan } => self.write_release(pod, plan.as_ref()).await,
+                Effect::Evict { pod, why } => self.write_eviction(pod, why).await,
+                Effect::Suspend { owner, suspend } => self.write_suspend(owner, *suspend).await,
+            }
+        }
+        .boxed()
     }
 }
 

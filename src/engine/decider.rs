@@ -119,6 +119,8 @@ impl Engine {
             Input::Relisted { pods, nodes } => return self.relisted(now, pods, nodes),
             Input::Tick => return self.tick(now),
             Input::Prepare => self.prepare(),
+            // The lane that plans ahead is on its way; until then nobody sends these.
+            Input::GangApplied(_) | Input::GangDeleted(_) | Input::Plan => {}
             Input::BindOutcome { uid, node, outcome } => self.bind_outcome(now, &uid, &node, outcome),
             Input::Filter(_) | Input::Prioritize(_) | Input::Preempt(_) | Input::Bind(_) if !self.synced => {
                 return Output { answer: Answer::NotReady, ..Output::default() };

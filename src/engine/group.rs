@@ -43,7 +43,7 @@ impl Groups {
 
     /// Which of its group a pod is, by the plan.
     fn rank(&self, pod: &Pod) -> Option<u32> {
-        let plan = self.plans.get(&pod.gang.as_ref()?.key)?;
+        let plan = self.plans.get(&pod.gang.as_ref()?.id.key)?;
         plan.seats.iter().find(|seat| seat.pod.as_ref() == Some(&pod.uid)).map(|seat| seat.planned.rank)
     }
 
@@ -73,13 +73,13 @@ impl Engine {
             return self.refuse_pod(now, pod, names, super::filter::impossible(pod));
         };
         self.record(now, pod).pod = pod.clone();
-        if self.groups.plans.get(&gang.key).is_some_and(|plan| plan.shape != key) {
+        if self.groups.plans.get(&gang.id.key).is_some_and(|plan| plan.shape != key) {
             return self.refuse_pod(now, pod, names, unlike(gang));
         }
         if let Some(output) = self.seat_member(now, query, gang) {
             return output;
         }
-        self.drop_plan(now, &gang.key);
+        self.drop_plan(now, &gang.id.key);
         if let Err(refusal) = self.plan_group(now, query, gang, key) {
             return self.refuse_pod(now, pod, names, refusal);
         }
@@ -93,7 +93,7 @@ impl Engine {
     /// holds, or it has the member where kube-scheduler will not have it and nobody is bound yet: plan anew.
     fn seat_member(&mut self, now: Time, query: FilterQuery<'_>, gang: &GangRef) -> Option<Output> {
         let FilterQuery { pod, names } = query;
-        let plan = self.groups.plans.get_mut(&gang.key)?;
+        let plan = self.groups.plans.get_mut(&gang.id.key)?;
         let own = plan.seats.iter().position(|seat| seat.pod.as_ref() == Some(&pod.uid));
         let ranked = || plan.seats.iter().position(|seat| seat.pod.is_none() && Some(seat.planned.rank) == gang.rank);
         let free = || plan.seats.iter().position(|seat| seat.pod.is_none());
@@ -113,11 +113,11 @@ impl Engine {
             return committed.then(|| self.refuse_pod(now, pod, names, elsewhere(gang)));
         };
         self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Held { until });
-        if let Some(seat) = self.groups.plans.get_mut(&gang.key).and_then(|plan| plan.seats.get_mut(at)) {
+        if let Some(seat) = self.groups.plans.get_mut(&gang.id.key).and_then(|plan| plan.seats.get_mut(at)) {
             seat.pod = Some(pod.uid.clone());
             seat.planned.grant = grant.clone();
         }
-        let lines = vec![format!("group {}: rank {rank} of {}, in {domains}", gang.key, gang.size)];
+        let lines = vec![format!("group {}: rank {rank} of {}, in {domains}", gang.id, gang.size.unwrap_or(1))];
         let (offered, chosen) = (len(names), Some(node));
         let trace = Arc::new(Trace { at: now, verb: "filter", offered, passed: 1, chosen, grant: Some(grant), lines, ..Trace::default() });
         let record = self.record(now, pod);
@@ -146,7 +146,7 @@ impl Engine {
     fn plan_group(&mut self, now: Time, query: FilterQuery<'_>, gang: &GangRef, shape: ShapeKey) -> Result<(), Refusal> {
         let FilterQuery { pod, names } = query;
         let bound: Vec<(PodUid, NodeName)> = self.bound_members(gang);
-        let missing = gang.size.saturating_sub(len(&bound));
+        let missing = gang.size.unwrap_or(1).saturating_sub(len(&bound));
         if missing == 0 {
             return Err(full(gang));
         }
@@ -154,8 +154,8 @@ impl Engine {
             return Err(refusal);
         }
         let member = |at: u32| Member {
-            uid: PodUid::new(format!("{STAND_IN}{}#{at}", gang.key)),
-            key: PodKey::new(gang.key.namespace.clone(), format!("{}#{at}", gang.key.name)),
+            uid: PodUid::new(format!("{STAND_IN}{}#{at}", gang.id.key)),
+            key: PodKey::new(gang.id.key.namespace.clone(), format!("{}#{at}", gang.id.key.name)),
         };
         // A nominated node is offered alone: it says nothing about the others.
         let alone = names.len() == 1 && pod.nominated.as_ref().is_some_and(|node| node.as_str() == names[0]);
@@ -165,7 +165,7 @@ impl Engine {
             self.stay_with(node, &mut wishes, &mut offered);
         }
         let group =
-            Group { key: gang.key.clone(), roles: vec![Role { pod, members: (0..missing).map(member).collect() }], wishes: &wishes };
+            Group { key: gang.id.key.clone(), roles: vec![Role { pod, members: (0..missing).map(member).collect() }], wishes: &wishes };
         let rules = self.rules(pod);
         let until = now + rules.profile.hold;
         let context = Context {
@@ -178,7 +178,7 @@ impl Engine {
         };
         let plan = plan(&mut self.book, context, &group)?;
         let seats = plan.members.into_iter().map(|planned| Seat { planned, pod: None }).collect();
-        self.groups.plans.insert(gang.key.clone(), GroupPlan { shape, seats, domains: plan.domains, until });
+        self.groups.plans.insert(gang.id.key.clone(), GroupPlan { shape, seats, domains: plan.domains, until });
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Engine {
 
     /// Members that are bound or being bound.
     fn bound_members(&self, gang: &GangRef) -> Vec<(PodUid, NodeName)> {
-        let records = self.pods.values().filter(|record| record.pod.gang.as_ref().is_some_and(|other| other.key == gang.key));
+        let records = self.pods.values().filter(|record| record.pod.gang.as_ref().is_some_and(|other| other.id.key == gang.id.key));
         let bound = records.filter_map(|record| {
             let holder = self.book.holder(&record.pod.uid)?;
             (!matches!(holder.state, HolderState::Held { .. })).then(|| (record.pod.uid.clone(), holder.node.clone()))
@@ -230,13 +230,13 @@ impl Engine {
     /// A member is gone: its seat waits for the one that replaces it, and without any member the plan ends.
     pub(super) fn member_gone(&mut self, now: Time, pod: &Pod) {
         let Some(gang) = &pod.gang else { return };
-        let Some(plan) = self.groups.plans.get_mut(&gang.key) else { return };
+        let Some(plan) = self.groups.plans.get_mut(&gang.id.key) else { return };
         let Some(seat) = plan.seats.iter_mut().find(|seat| seat.pod.as_ref() == Some(&pod.uid)) else { return };
         seat.pod = None;
         let Planned { member, node, grant, .. } = seat.planned.clone();
         let until = plan.until.min(now + STAND_IN_HOLD_MAX);
-        if !self.pods.values().any(|record| record.pod.gang.as_ref().is_some_and(|other| other.key == gang.key)) {
-            self.drop_plan(now, &gang.key);
+        if !self.pods.values().any(|record| record.pod.gang.as_ref().is_some_and(|other| other.id.key == gang.id.key)) {
+            self.drop_plan(now, &gang.id.key);
         } else if let Some(grant) = self.still_there(pod, &node, grant) {
             let (takes, _) = takes(&pod.request, Some(&grant));
             let (state, load) = (HolderState::Held { until }, Load::of(pod));
@@ -249,7 +249,7 @@ impl Engine {
 fn unlike(gang: &GangRef) -> Refusal {
     Refusal {
         reason: Reason::GroupInvalid,
-        needed: format!("a member of group {} like the others", gang.key),
+        needed: format!("a member of group {} like the others", gang.id.key),
         there: "it asks for other devices than they do".into(),
         remedy: "give pods that ask for other devices a group of their own".into(),
     }
@@ -258,8 +258,8 @@ fn unlike(gang: &GangRef) -> Refusal {
 fn full(gang: &GangRef) -> Refusal {
     Refusal {
         reason: Reason::GroupInvalid,
-        needed: format!("a place in group {}", gang.key),
-        there: format!("all {} have a member", gang.size),
+        needed: format!("a place in group {}", gang.id.key),
+        there: format!("all {} have a member", gang.size.unwrap_or(1)),
         remedy: "raise gangplank.dev/gang-size on its pods, or wait until a member ends".into(),
     }
 }
@@ -267,7 +267,7 @@ fn full(gang: &GangRef) -> Refusal {
 fn elsewhere(gang: &GangRef) -> Refusal {
     Refusal {
         reason: Reason::PlannedElsewhere,
-        needed: format!("the planned place in group {}", gang.key),
+        needed: format!("the planned place in group {}", gang.id.key),
         there: "kube-scheduler does not offer that node, and other members are bound already".into(),
         remedy: "make the node fit for the pod, or let the plan expire: then it is planned anew beside the others".into(),
     }

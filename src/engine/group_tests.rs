@@ -3,7 +3,7 @@
 use super::*;
 use crate::book::HolderState;
 use crate::model::fixtures::{gpu, node, pod};
-use crate::model::{GangRef, Parts, Pod, PodKey, PodUid, Quota, Reason, Time, Wish};
+use crate::model::{GangId, GangKind, GangRef, Parts, Pod, PodKey, PodUid, Quota, Reason, Time, Wish};
 use crate::policy::Profile;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,9 +64,14 @@ impl Run {
 
 const NAMES: [&str; 6] = ["r1-a", "r1-b", "r1-c", "r2-a", "r2-b", "r2-c"];
 
+fn gang(size: u32, rank: Option<u32>) -> GangRef {
+    let id = GangId { kind: GangKind::Annotation, key: PodKey::new("ns", "train"), uid: "".into() };
+    GangRef { id, size: Some(size), min: None, role: "".into(), rank }
+}
+
 fn member(name: &str, size: u32, gpus: u32) -> Pod {
     let mut pod = pod(name).gpus(gpus);
-    pod.gang = Some(GangRef { key: PodKey::new("ns", "train"), size, rank: None });
+    pod.gang = Some(gang(size, None));
     pod.topology.required = vec![Wish { level: "rack".into(), parts: Parts::Whole }];
     pod
 }
@@ -77,7 +82,7 @@ fn the_first_member_plans_for_all_and_siblings_read_the_plan() {
     assert_eq!(run.filter(&member("a", 3, 8)), Ok("r1-a"));
     assert_eq!(run.held(), ["r1-b", "r1-c", "r1-a"], "stand-ins hold what siblings will get");
     assert_eq!(run.filter(&pod("stranger").gpus(8)), Ok("r2-a"), "nobody else gets it meanwhile");
-    let third = Pod { gang: Some(GangRef { key: PodKey::new("ns", "train"), size: 3, rank: Some(2) }), ..member("c", 3, 8) };
+    let third = Pod { gang: Some(gang(3, Some(2))), ..member("c", 3, 8) };
     assert_eq!(run.filter(&third), Ok("r1-c"), "who says its rank gets that place");
     assert_eq!(run.filter(&member("b", 3, 8)), Ok("r1-b"));
     assert_eq!(run.filter(&member("b", 3, 8)), Ok("r1-b"), "asked again, the same");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Budget, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
+use crate::model::{Budget, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
 use crate::policy::Profiles;
 
 /// One input. Queries borrow from the request that carried them.
@@ -38,6 +38,10 @@ pub enum Input<'a> {
     PriorityClassApplied(PriorityClass),
     /// A PriorityClass is gone.
     PriorityClassDeleted(Arc<str>),
+    /// The object that stands for a gang was listed, created or changed.
+    GangApplied(GangSpec),
+    /// It is gone.
+    GangDeleted(GangId),
     /// Other profiles are in force from here on. They manage what those before them managed.
     ProfilesReplaced(Profiles),
     /// Every initial list has been applied: from here on questions are answered.
@@ -56,6 +60,9 @@ pub enum Input<'a> {
     /// Nobody waits for an answer: work ahead a little. An input like any other, so that a replay works ahead at the
     /// same moments; see [`super::Engine::wants_to_prepare`].
     Prepare,
+    /// Gangs wait for a plan: make the next one. An input of its own, so that no question waits for more than one; see
+    /// [`super::Engine::wants_to_plan`].
+    Plan,
     /// The filter verb.
     Filter(FilterQuery<'a>),
     /// The prioritize verb; same shape as filter.
@@ -138,12 +145,15 @@ impl Input<'_> {
             Self::BudgetDeleted { .. } => "budget-deleted",
             Self::PriorityClassApplied(_) => "priority-class-applied",
             Self::PriorityClassDeleted(_) => "priority-class-deleted",
+            Self::GangApplied(_) => "gang-applied",
+            Self::GangDeleted(_) => "gang-deleted",
             Self::ProfilesReplaced(_) => "profiles-replaced",
             Self::Synced => "synced",
             Self::Desynced => "desynced",
             Self::Relisted { .. } => "relisted",
             Self::Tick => "tick",
             Self::Prepare => "prepare",
+            Self::Plan => "plan",
             Self::Filter(_) => "filter",
             Self::Prioritize(_) => "prioritize",
             Self::Preempt(_) => "preempt",

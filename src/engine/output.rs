@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::PodRef;
-use crate::model::{ContainerRole, Curable, Grant, NodeName, PodUid, Reason, Refusal, Time};
+use crate::model::{ContainerRole, Curable, Grant, NodeName, OwnerRef, PlanRecord, PodUid, Reason, Refusal, Time};
 
 /// The outcome of one step.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +110,49 @@ pub enum Effect {
     Touch(PodRef),
     /// Tell people.
     Event(Event),
+    /// Write `status.nominatedNodeName`, or clear it: kube-scheduler then asks about that node alone, and keeps its CPU and
+    /// memory for the pod.
+    Nominate {
+        /// Which pod.
+        pod: PodRef,
+        /// Where it is to go.
+        node: Option<NodeName>,
+    },
+    /// Take our scheduling gate off the pod, if it is there, and write the plan on it in the same write.
+    Release {
+        /// Which pod.
+        pod: PodRef,
+        /// What it is promised; none for a pod that filter decides.
+        plan: Option<PlanRecord>,
+    },
+    /// Evict the pod, with its UID as a precondition.
+    Evict {
+        /// Which pod.
+        pod: PodRef,
+        /// Why, for people.
+        why: &'static str,
+    },
+    /// Write `spec.suspend` of an owner, and beside it that it was us.
+    Suspend {
+        /// Which owner.
+        owner: OwnerRef,
+        /// Suspend it, or let it go on.
+        suspend: bool,
+    },
+}
+
+impl Effect {
+    /// A short, stable name for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Touch(_) => "touch",
+            Self::Event(_) => "event",
+            Self::Nominate { .. } => "nominate",
+            Self::Release { .. } => "release",
+            Self::Evict { .. } => "evict",
+            Self::Suspend { .. } => "suspend",
+        }
+    }
 }
 
 /// An events.k8s.io Event on a pod.

@@ -196,6 +196,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::Desynced
             | Record::Tick
             | Record::Prepare
+            | Record::Plan
             | Record::Reset
             | Record::BindOutcome { .. } => 0,
         }

@@ -227,10 +227,7 @@ impl Host {
     }
 
     fn queue(&self, effect: Effect) {
-        let kind = match effect {
-            Effect::Touch(_) => "touch",
-            Effect::Event(_) => "event",
-        };
+        let kind = effect.kind();
         if self.effects.try_send(effect).is_err() {
             self.metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
         }

@@ -105,6 +105,7 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::Relisted { pods, nodes } => host.relisted(pods, nodes),
         Record::Tick => host.tick(),
         Record::Prepare => drop(host.prepare()),
+        Record::Plan => drop(host.ask(Input::Plan, Record::Plan)),
         Record::Reset => host.reset(),
         Record::Filter { body } => return reply(host.answer_filter(&body.0)),
         Record::Prioritize { body } => return reply(host.answer_prioritize(&body.0)),

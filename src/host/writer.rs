@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thiserror::Error;
 
-use crate::engine::{BindOrder, Event, PodRef};
+use crate::engine::{BindOrder, Effect};
 use crate::model::PodKey;
 use crate::wire::PodObject;
 
@@ -20,11 +20,8 @@ pub trait Writer: fmt::Debug + Send + Sync {
     /// Writes a Binding: node, devices and environment values at once, or nothing.
     fn bind<'a>(&'a self, write: &'a BindWrite) -> BoxFuture<'a, Result<(), WriteError>>;
 
-    /// Changes the pod's own annotation, so that kube-scheduler tries it again.
-    fn touch<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>>;
-
-    /// Tells people.
-    fn event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), WriteError>>;
+    /// Carries out what the engine wants done. Each write is idempotent, and changes nothing of a pod with another UID.
+    fn carry_out<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>>;
 }
 
 /// A pod, as just read.

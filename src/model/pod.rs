@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Constraints, GangRef, Grant, NodeName, Pattern, PodKey, PodUid, ResourceName, TopologyWishes};
+use super::{Constraints, GangRef, Grant, NodeName, OwnerRef, Pattern, PlanRecord, PodKey, PodUid, ResourceName, Time, TopologyWishes};
 
 /// A pod, read from the API or from a scheduler's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,12 @@ pub struct Pod {
     pub unschedulable: bool,
     /// `spec.schedulingGates` is not empty.
     pub gated: bool,
+    /// Of these gates one is not ours: somebody else decides when the pod may be planned.
+    pub gated_by_others: bool,
+    /// `metadata.creationTimestamp`, to the second.
+    pub created_at: Time,
+    /// The owner that controls it.
+    pub controller: Option<OwnerRef>,
     /// `spec.schedulerName`.
     pub scheduler: Arc<str>,
     /// `spec.priority`.
@@ -47,6 +53,8 @@ pub struct Pod {
     pub topology: TopologyWishes,
     /// What our annotation says, if it is there and can be read.
     pub recorded: Option<Grant>,
+    /// What it was promised, if that is there and can be read.
+    pub planned: Option<PlanRecord>,
 }
 
 impl Pod {
@@ -61,6 +69,9 @@ impl Pod {
             deleting: false,
             unschedulable: false,
             gated: false,
+            gated_by_others: false,
+            created_at: Time::default(),
+            controller: None,
             scheduler: Arc::from("gangplank"),
             priority: 0,
             never_preempts: false,
@@ -73,6 +84,7 @@ impl Pod {
             gang: None,
             topology: TopologyWishes::default(),
             recorded: None,
+            planned: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use thiserror::Error;
 
 use super::{NodeView, SimNode, SimPod, Usage};
-use crate::model::{Grant, NodeName, PodKey, PodPhase, PodUid};
+use crate::model::{Grant, NodeName, PlanRecord, PodKey, PodPhase, PodUid};
 
 /// Nodes and pods, every change numbered.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +160,15 @@ impl Cluster {
     pub fn nominate(&mut self, uid: &PodUid, node: Option<NodeName>) {
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.pod.nominated = node;
+            self.note(Change::Pod(uid.clone()));
+        }
+    }
+
+    /// Takes the scheduling gate of ours off a pod, and writes its plan on it.
+    pub fn release(&mut self, uid: &PodUid, plan: Option<PlanRecord>) {
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.pod.gated = pod.pod.gated_by_others;
+            pod.pod.planned = plan.or_else(|| pod.pod.planned.take());
             self.note(Change::Pod(uid.clone()));
         }
     }

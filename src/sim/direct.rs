@@ -96,8 +96,11 @@ impl Direct {
         for effect in output.effects {
             match effect {
                 Effect::Touch(pod) => self.touched.push(pod.uid),
-                // What an event says is in the trace too.
-                Effect::Event(_) => {}
+                Effect::Nominate { pod, node } => self.cluster.nominate(&pod.uid, node),
+                Effect::Release { pod, plan } => self.cluster.release(&pod.uid, plan),
+                Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
+                // What an event says is in the trace too; nothing here can be suspended.
+                Effect::Event(_) | Effect::Suspend { .. } => {}
             }
         }
         output.answer

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WireError;
 use crate::engine::EnvValue;
-use crate::model::{Amount, ContainerGrant, ContainerRole, DeviceId, DeviceShare, Grant, ResourceName};
+use crate::model::{Amount, ContainerGrant, ContainerRole, DeviceId, DeviceShare, Grant, PlanRecord, ResourceName};
 
 /// Which gang the pod is a member of.
 pub const GANG: &str = "gangplank.dev/gang";
@@ -48,6 +48,10 @@ pub const DEVICES: &str = "gangplank.dev/devices";
 pub const PLAN: &str = "gangplank.dev/plan";
 /// The pod's rank in its gang. Only Gangplank writes it.
 pub const RANK: &str = "gangplank.dev/rank";
+/// That we suspended a Job or the like, to take its pods back. Only Gangplank writes it.
+pub const SUSPENDED: &str = "gangplank.dev/suspended";
+/// The scheduling gate that holds a pod until it is planned.
+pub const GATE: &str = "gangplank.dev/gang";
 /// What the annotations behind env entries begin with. Only Gangplank writes them.
 pub const ENV_PREFIX: &str = "gangplank.dev/env-";
 /// Changed to wake the pod in kube-scheduler. Only Gangplank writes it.
@@ -62,7 +66,10 @@ const DEVICE_ID_LEN_MAX: usize = 128;
 const RESOURCE_LEN_MAX: usize = 253 + 1 + 63;
 const MEMORY_MIB_MAX: u64 = 1 << 24;
 
+const NODE_NAME_LEN_MAX: usize = 253;
+
 const MESSAGE: &str = "annotation gangplank.dev/devices";
+const PLAN_MESSAGE: &str = "annotation gangplank.dev/plan";
 
 /// The key that an env entry reads: `gangplank.dev/env-<i>-<NAME>` for `spec.containers[i]`,
 /// `gangplank.dev/env-init-<i>-<NAME>` for `spec.initContainers[i]`, sidecars included.
@@ -92,6 +99,46 @@ pub fn render_devices(grant: &Grant) -> String {
     }
     text.push('}');
     text
+}
+
+/// A plan as it is written on its pod: `{"epoch":7,"node":"n1","rank":3,"devices":{..}}`.
+pub fn render_plan(plan: &PlanRecord) -> String {
+    let mut text = String::from("{\"epoch\":");
+    push_json(&mut text, &plan.epoch);
+    text.push_str(",\"node\":");
+    push_json(&mut text, plan.node().as_str());
+    if let Some(rank) = plan.rank {
+        text.push_str(",\"rank\":");
+        push_json(&mut text, &rank);
+    }
+    text.push_str(",\"devices\":");
+    text.push_str(&render_devices(&plan.grant));
+    text.push('}');
+    text
+}
+
+/// Reads a plan, within the bounds of [`parse_devices`].
+///
+/// # Errors
+/// Anything that [`render_plan`] would not have written; unknown fields are passed over.
+pub fn parse_plan(text: &str) -> Result<PlanRecord, WireError> {
+    #[derive(Deserialize)]
+    struct Read<'a> {
+        epoch: u64,
+        node: String,
+        rank: Option<u32>,
+        #[serde(borrow)]
+        devices: &'a serde_json::value::RawValue,
+    }
+    if text.len() > DEVICES_BYTES_MAX {
+        return Err(WireError::TooLarge { message: PLAN_MESSAGE, bytes: text.len(), bytes_max: DEVICES_BYTES_MAX });
+    }
+    let read: Read<'_> = serde_json::from_str(text).map_err(|error| WireError::unreadable(PLAN_MESSAGE, &error))?;
+    if read.node.is_empty() || read.node.len() > NODE_NAME_LEN_MAX {
+        return Err(WireError::Invalid { message: PLAN_MESSAGE, path: "node".into(), problem: "not the name of a node".into() });
+    }
+    let grant = Grant { node: read.node.as_str().into(), containers: parse_devices(read.devices.get())? };
+    Ok(PlanRecord { epoch: read.epoch, grant, rank: read.rank })
 }
 
 fn push_json<T: Serialize + ?Sized>(text: &mut String, value: &T) {
@@ -266,12 +313,15 @@ mod tests {
                 containers.reverse();
             }
             let grant = Grant { node: NodeName::from("n"), containers };
-            prop_assert_eq!(parse_devices(&render_devices(&grant)).unwrap(), grant.containers);
+            let plan = PlanRecord { epoch: 7, grant, rank: Some(3) };
+            prop_assert_eq!(&parse_plan(&render_plan(&plan)).unwrap(), &plan);
+            prop_assert_eq!(parse_devices(&render_devices(&plan.grant)).unwrap(), plan.grant.containers);
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in "\\PC{0,80}|(\\{|\\}|\\[|\\]|\"|:|,|id|milli|resource|[0-9]){0,40}") {
             let _ = parse_devices(&text);
+            let _ = parse_plan(&text);
         }
     }
 

@@ -65,6 +65,8 @@ pub enum Record {
     Tick,
     /// The engine worked ahead.
     Prepare,
+    /// The engine planned the next gang.
+    Plan,
     /// The host started over with an empty book, after a panic.
     Reset,
     Filter {

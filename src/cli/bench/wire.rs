@@ -24,7 +24,7 @@ use super::percentiles::{median, percentile_us};
 use crate::api::{Api, ServeLimits, Server};
 use crate::cli::http::Client;
 use crate::cli::{Console, Exit};
-use crate::engine::{Event, PodRef};
+use crate::engine::Effect;
 use crate::host::{BindLimits, BindWrite, Binder, Clock, Host, Journal, JournalLimits, Part, PodRead, WriteError, Writer};
 use crate::model::{NodeName, PodKey, PodUid};
 use crate::policy::Profile;
@@ -222,11 +222,7 @@ impl Writer for Memory {
         ready(Ok(())).boxed()
     }
 
-    fn touch<'a>(&'a self, _: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>> {
-        ready(Ok(())).boxed()
-    }
-
-    fn event<'a>(&'a self, _: &'a Event) -> BoxFuture<'a, Result<(), WriteError>> {
+    fn carry_out<'a>(&'a self, _: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>> {
         ready(Ok(())).boxed()
     }
 }

@@ -9,9 +9,9 @@ use futures::future::{BoxFuture, ready};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::engine::{Event, PodRef};
+use crate::engine::Effect;
 use crate::host::{BindWrite, Host, PodRead, WriteError, Writer};
-use crate::model::{PodKey, PodUid};
+use crate::model::{NodeName, PodKey, PodUid};
 use crate::sim::{BindError, Binding, Change, Cluster, CreateError, SimPod};
 use crate::wire::{PodObject, annotations};
 
@@ -161,6 +161,28 @@ impl Memory {
     }
 }
 
+impl Memory {
+    fn write_effect(&self, effect: &Effect) {
+        {
+            let mut state = self.lock();
+            match effect {
+                Effect::Touch(pod) => state.touched.push(pod.uid.clone()),
+                Effect::Nominate { pod, node } => state.cluster.nominate(&pod.uid, node.clone()),
+                Effect::Release { pod, plan } => {
+                    if let (Some(object), Some(plan)) = (state.pods.get_mut(&pod.uid), plan) {
+                        object["metadata"]["annotations"][annotations::PLAN] = annotations::render_plan(plan).into();
+                    }
+                    state.cluster.release(&pod.uid, plan.clone());
+                }
+                Effect::Evict { pod, .. } => drop(state.cluster.delete_pod(&pod.uid)),
+                // The table tells who waits and why; nothing here can be suspended.
+                Effect::Event(_) | Effect::Suspend { .. } => {}
+            }
+        }
+        self.tell();
+    }
+}
+
 impl State {
     /// Writes what the cluster knows into the object, with a new version.
     fn refresh(&mut self, uid: &PodUid) -> Option<Value> {
@@ -169,6 +191,10 @@ impl State {
         if let Some(node) = &pod.pod.node {
             object["spec"]["nodeName"] = node.as_str().into();
             object["status"]["phase"] = "Running".into();
+        }
+        object["status"]["nominatedNodeName"] = pod.pod.nominated.as_ref().map(NodeName::as_str).into();
+        if !pod.pod.gated {
+            object["spec"]["schedulingGates"] = json!([]);
         }
         object["metadata"]["resourceVersion"] = self.cluster.version().to_string().into();
         Some(object.clone())
@@ -193,13 +219,8 @@ impl Writer for Memory {
         ready(self.write_binding(write)).boxed()
     }
 
-    fn touch<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>> {
-        self.lock().touched.push(pod.uid.clone());
-        ready(Ok(())).boxed()
-    }
-
-    fn event<'a>(&'a self, _: &'a Event) -> BoxFuture<'a, Result<(), WriteError>> {
-        // The table tells who waits and why.
+    fn carry_out<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>> {
+        self.write_effect(effect);
         ready(Ok(())).boxed()
     }
 }

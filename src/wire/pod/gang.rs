@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::super::annotations::{GANG, GANG_SIZE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED};
+use super::super::annotations::{GANG, GANG_MIN, GANG_SIZE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED};
 use super::PodObject;
-use crate::model::{GangRef, Parts, PodKey, TopologyWishes, Wish};
+use crate::model::{GangId, GangKind, GangRef, Parts, PodKey, TopologyWishes, Wish};
 
 /// The largest group that is planned; the planner's work grows with it.
 const SIZE_MAX: u32 = 10_000;
@@ -29,7 +29,9 @@ pub(super) fn read(pod: &PodObject, namespace: &str) -> (Option<GangRef>, Topolo
             wishes.unreadable = Some(Arc::from(format!("{GANG} needs {GANG_SIZE}, a number within 1..={SIZE_MAX}")));
         }
         let short: String = name.chars().take(LEVEL_BYTES_MAX).collect();
-        GangRef { key: PodKey::new(namespace, short), size: size.unwrap_or(1), rank: rank(pod) }
+        let id = GangId { kind: GangKind::Annotation, key: PodKey::new(namespace, short), uid: Arc::from("") };
+        let min = pod.annotation(GANG_MIN).and_then(|min| min.parse().ok()).filter(|min| (1..=size.unwrap_or(1)).contains(min));
+        GangRef { id, size: Some(size.unwrap_or(1)), min, role: Arc::from(""), rank: rank(pod) }
     });
     let slices = || {
         let size: Option<u32> = pod.annotation(KUEUE_SLICE_SIZE).and_then(|size| size.parse().ok());
@@ -96,7 +98,8 @@ mod tests {
     #[test]
     fn a_group_has_a_name_a_size_and_perhaps_a_rank() {
         let (gang, wishes) = read(json!({"gangplank.dev/gang": "train", "gangplank.dev/gang-size": "4", COMPLETION_INDEX: "2"}));
-        assert_eq!(gang, Some(GangRef { key: PodKey::new("ns", "train"), size: 4, rank: Some(2) }));
+        let id = GangId { kind: GangKind::Annotation, key: PodKey::new("ns", "train"), uid: "".into() };
+        assert_eq!(gang, Some(GangRef { id, size: Some(4), min: None, role: "".into(), rank: Some(2) }));
         assert!(wishes.is_empty());
         assert_eq!(read(json!({})), (None, TopologyWishes::default()));
         for size in ["", "0", "-1", "many", "10001", "99999999999"] {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::meta::{self, Amounts};
 use super::{WireError, annotations};
-use crate::model::{Classes, DeviceRequest, Grant, Pattern, Pod, PodKey, PodPhase, PodUid};
+use crate::model::{Classes, DeviceRequest, Grant, OwnerRef, Pattern, Pod, PodKey, PodPhase, PodUid, Time};
 
 /// The fields of a Pod that placement reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -259,6 +259,9 @@ impl PodObject {
             deleting: self.metadata.deletion_timestamp.is_some(),
             unschedulable: self.status.conditions.iter().any(PodCondition::is_unschedulable),
             gated: !spec.scheduling_gates.is_empty(),
+            gated_by_others: spec.scheduling_gates.iter().any(|gate| gate.name != annotations::GATE),
+            created_at: self.created_at(),
+            controller: self.controller(namespace),
             scheduler: non_empty(spec.scheduler_name.as_ref()).unwrap_or("default-scheduler").into(),
             priority: spec.priority.unwrap_or(0),
             never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
@@ -271,6 +274,7 @@ impl PodObject {
             gang,
             topology,
             recorded: self.recorded(),
+            planned: self.annotation(annotations::PLAN).and_then(|text| annotations::parse_plan(text).ok()),
         })
     }
 
@@ -285,6 +289,21 @@ impl PodObject {
     /// The value of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn created_at(&self) -> Time {
+        let created = self.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_millisecond());
+        Time::from_unix_ms(u64::try_from(created).unwrap_or(0))
+    }
+
+    fn controller(&self, namespace: &str) -> Option<OwnerRef> {
+        let owner = self.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+        Some(OwnerRef {
+            api_version: owner.api_version.as_str().into(),
+            kind: owner.kind.as_str().into(),
+            key: PodKey::new(namespace, owner.name.as_str()),
+            uid: owner.uid.as_str().into(),
+        })
     }
 
     fn phase(&self) -> PodPhase {

@@ -10,7 +10,7 @@ use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use gangplank::api::{Api, ServeLimits, Server};
-use gangplank::engine::{Event, PodRef};
+use gangplank::engine::Effect;
 use gangplank::host::{BindLimits, BindWrite, Binder, Clock, Host, Journal, JournalLimits, Part, PodRead, WriteError, Writer};
 use gangplank::model::{Amount, PodKey};
 use gangplank::policy::Profile;
@@ -197,12 +197,8 @@ impl Writer for MemoryWriter {
         .boxed()
     }
 
-    fn touch<'a>(&'a self, _: &'a PodRef) -> BoxFuture<'a, Result<(), WriteError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn event<'a>(&'a self, _: &'a Event) -> BoxFuture<'a, Result<(), WriteError>> {
-        async { Ok(()) }.boxed()
+    fn carry_out<'a>(&'a self, _: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 
