@@ -11,6 +11,7 @@
 //!                          PoolLedger: free ids, free counts, best subsets
 //! ```
 
+mod changes;
 mod checkpoint;
 mod digest;
 mod fold;
@@ -34,6 +35,7 @@ pub use place::{Placement, Shape, ShapeKey};
 
 use crate::model::{Node, NodeName, PodUid, ResourceName};
 use crate::topology::LinkTables;
+use changes::Changes;
 use checkpoint::Undo;
 
 /// The ledger.
@@ -52,9 +54,11 @@ pub struct Book {
     plain: BTreeMap<PodUid, (NodeName, Load)>,
     plain_on: BTreeMap<NodeName, Load>,
     tables: LinkTables,
-    /// Versions of entries, by slot, and the last one given out; 0 is no entry.
+    /// Versions of entries, by slot; 0 is no entry.
     versions: Vec<u64>,
-    version: u64,
+    /// The names in the slots, dense: see [`Book::slot_near`].
+    names: Vec<Option<NodeName>>,
+    changes: Changes,
     undo: Vec<Undo>,
     checkpoints: u32,
 }
@@ -144,6 +148,25 @@ impl Book {
         self.slot_of.get(name).map(|slot| *slot as usize)
     }
 
+    /// The same, for who asks for one node after the other: most ask in the order in which nodes came to be known, and
+    /// to look a few slots ahead is quicker than to look the name up.
+    pub fn slot_near(&self, name: &str, guess: usize) -> Option<usize> {
+        const AHEAD: usize = 4;
+        let ahead = self.names.iter().enumerate().skip(guess).take(AHEAD);
+        let found = ahead.filter_map(|(slot, known)| known.as_ref().map(|known| (slot, known))).find(|(_, known)| known.as_str() == name);
+        found.map(|(slot, _)| slot).or_else(|| self.slot(name))
+    }
+
+    /// The last version of anything in the book; see [`Book::version`].
+    pub fn latest_version(&self) -> u64 {
+        self.changes.version()
+    }
+
+    /// The slots whose nodes changed, came or went after a version, ascending; none if too many did.
+    pub fn changed_since(&self, version: u64) -> Option<Vec<usize>> {
+        self.changes.since(version)
+    }
+
     /// The entry of the node in a slot.
     pub fn entry(&self, slot: usize) -> Option<&NodeEntry> {
         self.entries.get(slot).and_then(Option::as_ref)
@@ -181,6 +204,8 @@ impl Book {
             (Some(slot), None) => {
                 self.slot_of.swap_remove(name);
                 self.versions[slot as usize] = 0;
+                self.names[slot as usize] = None;
+                self.changes.note(slot);
                 self.slots_free.push(slot);
             }
             (None, None) => {}
@@ -231,9 +256,11 @@ impl Book {
         let slot = self.slots_free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.versions.push(0);
+            self.names.push(None);
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
         self.slot_of.insert(name.clone(), slot);
+        self.names[slot as usize] = Some(name.clone());
         slot
     }
 
@@ -246,8 +273,7 @@ impl Book {
     }
 
     fn put(&mut self, slot: u32, entry: NodeEntry) {
-        self.version += 1;
-        self.versions[slot as usize] = self.version;
+        self.versions[slot as usize] = self.changes.note(slot);
         self.entries[slot as usize] = Some(entry);
     }
 

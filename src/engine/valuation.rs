@@ -15,6 +15,8 @@ pub(super) struct Valuation {
     market: Market,
     /// The version of each slot that the market knows.
     versions: Vec<u64>,
+    /// The version of the book that it was told of.
+    told: u64,
     /// Products by their number in the market.
     products: Vec<Arc<str>>,
     /// Whether the last look ahead left anything to do, or something came since.
@@ -67,8 +69,10 @@ impl Engine {
 impl Valuation {
     /// Tells the market of every node that changed.
     fn sync(&mut self, book: &Book) {
+        let changed = book.changed_since(self.told);
+        self.told = book.latest_version();
         self.versions.resize(book.slots(), 0);
-        for slot in 0..book.slots() {
+        for slot in changed.unwrap_or_else(|| (0..book.slots()).collect()) {
             let version = book.version(slot);
             if self.versions[slot] != version {
                 self.versions[slot] = version;

@@ -10,7 +10,7 @@ use super::domains::Domains;
 use crate::book::{Book, NodeEntry, Placement, Shape, ShapeKey};
 use crate::model::{Curable, Pod, Reason};
 use crate::policy::{Outlook, Profile, Scorer, View, Worth};
-use crate::value::Asked;
+use crate::value::{Asked, Spec};
 
 /// How a request sits on a node: its score in billionths, or why not.
 pub(super) type Verdict = Result<u32, (Reason, Curable)>;
@@ -22,12 +22,15 @@ pub(super) struct Verdicts {
     clock: u64,
 }
 
-/// What decides a verdict beside the node: the shape, what policies read of the pod beyond it, and the profile by name.
-type Key = (ShapeKey, Vec<u64>, Arc<str>);
+/// What decides a verdict beside the node: the shape, what policies read of the pod beyond it, the profile by name, and
+/// where the market is asked what it is asked.
+type Key = (ShapeKey, Vec<u64>, Arc<str>, Option<Spec>);
 
 #[derive(Debug, Default)]
 struct Table {
     cells: Vec<Cell>,
+    /// How the pod would sit on each node, where it fits; only if a policy looks beyond nodes.
+    placements: Vec<Placement>,
     used_at: u64,
 }
 
@@ -36,16 +39,19 @@ struct Cell {
     /// The node's version that was judged; none is 0.
     version: u64,
     packed: Packed,
-    /// How the pod would sit there, where it fits.
-    placement: Placement,
+    /// What the market adds, and the epoch of its quotes in which it did; 0 is not asked yet.
+    market_nano: u32,
+    epoch: u32,
 }
 
 /// A verdict in four bytes: the score, or the place of the reason with the top bit set.
 #[derive(Clone, Copy, Debug, Default)]
 struct Packed(u32);
 
-/// Shapes remembered; the one unused for longest makes room.
-const SHAPES_MAX: usize = 64;
+/// Verdicts remembered, 24 bytes each, and shapes whatever the number of nodes; the one unused for longest makes room.
+const CELLS_MAX: usize = 1 << 20;
+const SHAPES_MAX: usize = 512;
+const SHAPES_MIN: usize = 64;
 
 const REFUSED: u32 = 1 << 31;
 const BY_EVICTION: u32 = 1 << 30;
@@ -68,15 +74,20 @@ impl Verdicts {
     /// The verdicts of one shape, to look up or fill in.
     pub(super) fn of<'a>(&'a mut self, book: &'a Book, scorer: &'a Scorer, asking: Asking<'a>, worths: Option<Asked<'a>>) -> Judge<'a> {
         self.clock += 1;
-        let key = (asking.shape.key(), scorer.key(asking.pod, asking.profile), asking.profile.name.clone());
-        if self.tables.len() >= SHAPES_MAX && !self.tables.contains_key(&key) {
+        let asked = worths.as_ref().map(|worths| *worths.spec());
+        let key = (asking.shape.key(), scorer.key(asking.pod, asking.profile), asking.profile.name.clone(), asked);
+        let shapes_max = (CELLS_MAX / book.slots().max(1)).clamp(SHAPES_MIN, SHAPES_MAX);
+        if self.tables.len() >= shapes_max && !self.tables.contains_key(&key) {
             let oldest = self.tables.iter().min_by_key(|(_, table)| table.used_at).map(|(key, _)| key.clone());
             oldest.map(|key| self.tables.remove(&key));
         }
         let table = self.tables.entry(key).or_default();
         table.used_at = self.clock;
         table.cells.resize(book.slots(), Cell::default());
-        Judge { cells: &mut table.cells, book, scorer, asking, worths }
+        if scorer.looks_beyond_the_node() {
+            table.placements.resize(book.slots(), Placement::default());
+        }
+        Judge { cells: &mut table.cells, placements: &mut table.placements, book, scorer, asking, worths, guess: 0, latest: None }
     }
 }
 
@@ -101,36 +112,56 @@ impl Asking<'_> {
 /// Judges nodes for one shape.
 pub(super) struct Judge<'a> {
     cells: &'a mut [Cell],
+    placements: &'a mut [Placement],
     book: &'a Book,
     scorer: &'a Scorer,
     asking: Asking<'a>,
     /// What nodes are worth, where a policy wants to know.
     worths: Option<Asked<'a>>,
+    /// The slot that the next name is likely to be in.
+    guess: usize,
+    /// What the market adds for the worth asked for last.
+    latest: Option<(Worth, u32)>,
 }
 
 impl Judge<'_> {
     /// The verdict on a node by name; none for an unknown one.
     pub(super) fn verdict(&mut self, name: &str) -> Option<Verdict> {
-        let slot = self.book.slot(name)?;
+        let slot = self.book.slot_near(name, self.guess)?;
+        self.guess = slot + 1;
         let version = self.book.version(slot);
         let cell = self.cells.get_mut(slot)?;
         if cell.version != version {
-            let entry = self.book.node(name)?;
+            let entry = self.book.entry(slot)?;
             let judged = |view: &View<'_>| (self.scorer.of_node_nano(view), view.placement());
             let (verdict, placement) = self.asking.view(entry, Outlook::default(), judged);
-            *cell = Cell { version, packed: Packed::pack(&verdict), placement };
+            *cell = Cell { version, packed: Packed::pack(&verdict), ..Cell::default() };
+            self.placements.get_mut(slot).into_iter().for_each(|known| *known = placement);
         }
-        let (mut verdict, fit) = (cell.packed.unpack(), Ok(cell.placement));
+        let mut verdict = cell.packed.unpack();
         let Ok(score) = &mut verdict else { return Some(verdict) };
-        let worth = self.worths.as_mut().map_or(Worth::Unknown, |worths| worths.quote(slot).map_or(Worth::Unvalued, Worth::Quote));
-        *score = score.saturating_add(self.scorer.of_market_nano(&worth));
-        if !self.scorer.looks_beyond_the_node() {
+        let beyond = self.scorer.looks_beyond_the_node();
+        let mut worth = Worth::Unknown;
+        if let Some(worths) = &mut self.worths {
+            if beyond || cell.epoch == 0 || cell.epoch != worths.epoch() {
+                let appraisal = worths.appraise(slot);
+                worth = appraisal.quote.map_or(Worth::Unvalued, Worth::Quote);
+                // Nodes in one state are worth the same, and often stand in a row.
+                if self.latest.is_none_or(|(known, _)| known != worth) {
+                    self.latest = Some((worth, self.scorer.of_market_nano(&worth)));
+                }
+                cell.market_nano = self.latest.map_or(0, |(_, nano)| nano);
+                cell.epoch = if appraisal.lasts { worths.epoch() } else { 0 };
+            }
+            *score = score.saturating_add(cell.market_nano);
+        }
+        if !beyond {
             return Some(verdict);
         }
         let entry = self.book.entry(slot)?;
         let Asking { profile, pod, shape, domains } = self.asking;
         let domains_used_milli = domains.and_then(|domains| domains.used_milli(slot));
-        let outlook = Outlook { worth, domains_used_milli };
+        let (outlook, fit) = (Outlook { worth, domains_used_milli }, Ok(*self.placements.get(slot)?));
         let beyond = self.scorer.of_cluster_nano(&View { profile, pod, shape, entry, fit: &fit, outlook });
         Some(verdict.map(|score| score.saturating_add(beyond)))
     }
@@ -210,7 +241,7 @@ mod tests {
     #[test]
     fn shapes_are_bounded() {
         let (book, mut verdicts, scorer) = (Book::default(), Verdicts::default(), Scorer::new(&Profile::shipped()));
-        for count in 1..=200 {
+        for count in (1..).take(SHAPES_MAX + 100) {
             let asked = pod("p").gpus(count);
             let (profile, shape) = (Profile::shipped(), Shape::of(&asked.request).unwrap());
             verdicts.of(&book, &scorer, Asking { profile: &profile, pod: &asked, shape: &shape, domains: None }, None);

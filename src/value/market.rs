@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::prices::Large;
 use super::states::States;
-use super::tables::{NotKept, Quote, Tables};
+use super::tables::{Quote, Tables};
 use super::{Change, Demand, NodeState, Offers, Products, Shape, Spec, WHOLE};
 
 /// How much of all arrivals the typical pods cover.
@@ -27,6 +27,8 @@ const LARGE_MAX: usize = 64;
 const BOXES_MAX: usize = 8;
 /// Values worked out for one question; what is beyond is estimated.
 const EVALUATIONS_MAX: u32 = 128;
+/// What fresh prices for one kind of pod cost, in values worked out.
+const REPRICING_COSTS: u32 = 16;
 /// States without a quote that a question takes as they come.
 const UNKNOWN_MAX: usize = 32;
 
@@ -44,6 +46,10 @@ pub struct Market {
     redraw_due: bool,
     /// States that kinds of pods have no quotes for yet.
     fresh: VecDeque<u32>,
+    /// So many kinds of pods have quotes at today's prices.
+    repriced: usize,
+    /// A new one whenever quotes change: see [`Asked::epoch`].
+    epoch: u32,
 }
 
 /// Tables on their way into force.
@@ -52,7 +58,6 @@ struct Draft {
     tables: Tables,
     since: u64,
     todo: VecDeque<u32>,
-    kinds: Vec<Spec>,
 }
 
 impl Market {
@@ -101,9 +106,10 @@ impl Market {
 
     /// Quotes for a kind of pod, node by node.
     pub fn ask<'a>(&'a mut self, spec: &Spec) -> Asked<'a> {
-        let states = self.states.len();
-        let mut counter = self.tables.counter(spec, states);
-        let mut unknown: Vec<u32> = self.states.ids().filter(|id| !counter.knows(*id)).collect();
+        let place = self.tables.place_of(spec);
+        let fits = |id: &u32| self.states.is_live(*id) && self.states.state(*id).is_some_and(|state| accepts(spec, state));
+        let mut unknown: Vec<u32> = self.tables.unknown(place, self.states.entered()).filter(fits).collect();
+        let mut counter = self.tables.counter(place, self.states.len());
         unknown.sort_unstable();
         unknown.dedup();
         if unknown.len() > UNKNOWN_MAX {
@@ -118,7 +124,7 @@ impl Market {
             }
             self.fresh.extend(unknown);
         }
-        Asked { counter, states: &self.states }
+        Asked { counter, states: &self.states, spec: *spec, epoch: self.epoch }
     }
 
     /// Works ahead, for about so many values: fresh prices, quotes for states that nodes have newly come to, and the
@@ -128,15 +134,19 @@ impl Market {
             return true;
         }
         let mut left = evaluations;
-        let kinds = self.tables.kinds();
         while let Some(id) = self.fresh.front().copied().filter(|_| left > 0) {
-            if quote_ahead(&mut self.tables, &self.states, &kinds, id, &mut left) {
+            if quote_ahead(&mut self.tables, &self.states, id, &mut left) {
                 self.fresh.pop_front();
             }
         }
+        while self.repriced < self.tables.kinds() && left > 0 {
+            self.tables.reprice(self.repriced, &self.states);
+            self.repriced += 1;
+            left = left.saturating_sub(REPRICING_COSTS);
+        }
         if let Some(draft) = &mut self.draft {
             while let Some(id) = draft.todo.front().copied().filter(|_| left > 0) {
-                if quote_ahead(&mut draft.tables, &self.states, &draft.kinds, id, &mut left) {
+                if quote_ahead(&mut draft.tables, &self.states, id, &mut left) {
                     draft.todo.pop_front();
                 }
             }
@@ -144,7 +154,7 @@ impl Market {
                 self.enact();
             }
         }
-        self.stale || self.redraw_due || !self.fresh.is_empty() || self.draft.is_some()
+        self.stale || self.redraw_due || !self.fresh.is_empty() || self.repriced < self.tables.kinds() || self.draft.is_some()
     }
 
     /// The value of the state that the node in a slot is in, for explaining.
@@ -161,6 +171,7 @@ impl Market {
         if self.stale {
             let demand: Vec<_> = self.demand.all().collect();
             self.tables.refresh(&demand);
+            self.requote();
         }
         std::mem::take(&mut self.stale)
     }
@@ -178,10 +189,11 @@ impl Market {
         let offers = Offers::draw(&self.demand.typical(COVER));
         let states = self.states.nodes().map(|(_, state)| state);
         let mut tables = Tables::new(offers, self.large(), prices, states);
+        tables.open_all_of(&self.tables);
         let demand: Vec<_> = self.demand.all().collect();
         tables.refresh(&demand);
         let todo = (0..u32::try_from(self.states.len()).unwrap_or(u32::MAX)).collect();
-        self.draft = Some(Draft { tables, since: self.arrivals, todo, kinds: self.tables.kinds() });
+        self.draft = Some(Draft { tables, since: self.arrivals, todo });
     }
 
     /// Puts the drafted tables into force.
@@ -190,7 +202,13 @@ impl Market {
             self.tables = draft.tables;
             self.fresh = draft.todo;
             self.stale = true;
+            self.requote();
         }
+    }
+
+    fn requote(&mut self) {
+        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        self.repriced = 0;
     }
 
     /// The kinds of pods that room is counted for: the most frequent that need several devices, and whole boxes.
@@ -217,20 +235,25 @@ impl Market {
 }
 
 /// Quotes of one state for all kinds of pods; false when `left` ran out before.
-fn quote_ahead(tables: &mut Tables, states: &States, kinds: &[Spec], id: u32, left: &mut u32) -> bool {
+fn quote_ahead(tables: &mut Tables, states: &States, id: u32, left: &mut u32) -> bool {
     let Some(state) = states.state(id).filter(|_| states.is_live(id)) else { return true };
-    for spec in kinds {
-        if tables.knows(spec, id) {
+    for place in 0..tables.kinds() {
+        if tables.knows(place, id) {
             continue;
         }
         if *left == 0 {
             return false;
         }
-        let mut counter = tables.counter(spec, states.len());
+        let mut counter = tables.counter(place, states.len());
         counter.quote(id, state);
         *left = left.saturating_sub(counter.evaluations().max(1));
     }
     true
+}
+
+/// Whether a pod may go to devices of a state's product.
+fn accepts(spec: &Spec, state: &NodeState) -> bool {
+    spec.num == 0 || spec.products.has(state.product)
 }
 
 fn nearly_all(shape: &Shape) -> Spec {
@@ -244,22 +267,48 @@ fn nearly_all(shape: &Shape) -> Spec {
 pub struct Asked<'a> {
     counter: super::tables::Counter<'a>,
     states: &'a States,
+    spec: Spec,
+    epoch: u32,
+}
+
+/// A quote, or what stands for one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Appraisal {
+    /// None where the pod does not fit.
+    pub quote: Option<Quote>,
+    /// Whether it stands until [`Asked::epoch`] or the node changes; an estimate does not.
+    pub lasts: bool,
 }
 
 impl Asked<'_> {
-    /// The best way to place the pod on the node in a slot, if it fits there.
-    #[inline]
-    pub fn quote(&mut self, slot: usize) -> Option<Quote> {
-        let id = self.states.id_of(slot)?;
-        self.counter.kept(id).unwrap_or_else(|NotKept| self.quote_anew(id))
+    /// Of what kind the pod is.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
-    fn quote_anew(&mut self, id: u32) -> Option<Quote> {
-        let state = self.states.state(id)?;
-        if !self.counter.knows(id) && self.counter.evaluations() >= EVALUATIONS_MAX {
-            return self.counter.estimate(state);
+    /// Equal for two questions of one kind between which no quote changed, but of nodes that did; 0 is for none.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The best way to place the pod on the node in a slot, if it fits there.
+    pub fn quote(&mut self, slot: usize) -> Option<Quote> {
+        self.appraise(slot).quote
+    }
+
+    /// The same, and whether it lasts.
+    #[inline]
+    pub fn appraise(&mut self, slot: usize) -> Appraisal {
+        let lasting = |quote| Appraisal { quote, lasts: true };
+        let Some(id) = self.states.id_of(slot) else { return lasting(None) };
+        if let (true, Ok(kept)) = (self.spec.products.is_any(), self.counter.kept(id)) {
+            return lasting(kept);
         }
-        self.counter.quote(id, state)
+        let Some(state) = self.states.state(id).filter(|state| accepts(&self.spec, state)) else { return lasting(None) };
+        if !self.counter.knows(id) && self.counter.evaluations() >= EVALUATIONS_MAX {
+            return Appraisal { quote: self.counter.estimate(state), lasts: false };
+        }
+        lasting(self.counter.quote(id, state))
     }
 
     /// How many values had to be worked out so far.
@@ -269,7 +318,7 @@ impl Asked<'_> {
 
     /// The parts of that quote, for explaining.
     pub fn change(&mut self, slot: usize) -> Option<Change> {
-        let (id, state) = self.states.of(slot)?;
+        let (id, state) = self.states.of(slot).filter(|(_, state)| accepts(&self.spec, state))?;
         self.counter.change(id, state)
     }
 }

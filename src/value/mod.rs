@@ -18,7 +18,7 @@ mod tables;
 
 pub use demand::Demand;
 pub use gaps::{Gaps, Inventory};
-pub use market::{Asked, Market};
+pub use market::{Appraisal, Asked, Market};
 pub use offers::Offers;
 pub use prices::{Large, Prices, Supply, room};
 pub use state::{DEVICES_MAX, NodeState, Products, Shape, Spec, WHOLE};

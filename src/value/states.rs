@@ -12,24 +12,29 @@ pub(super) struct States {
     nodes_in: IndexMap<NodeState, u32, FxBuildHasher>,
     slots: Vec<Option<(Shape, u32)>>,
     nodes: usize,
+    /// Ids in the order in which a node came to a state that no other was in: every state that a node is in stands here.
+    entered: Vec<u32>,
 }
 
-/// States kept beyond four times the nodes, so that what was a moment ago is known when it comes back.
-const KEPT: usize = 4096;
+/// States kept beyond twice the nodes, so that what was a moment ago is known when it comes back.
+const KEPT: usize = 1024;
 
 impl States {
     /// The node in a slot is now like this; none is gone. Returns the state before, and the id of the new one and
-    /// whether that is fresh.
+    /// whether no other node is in it.
     pub(super) fn set(&mut self, slot: usize, node: Option<(Shape, NodeState)>) -> (Option<NodeState>, Option<(u32, bool)>) {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
         }
         let entered = node.map(|(shape, state)| {
-            let fresh = !self.nodes_in.contains_key(&state);
             let entry = self.nodes_in.entry(state);
-            let place = entry.index();
-            *entry.or_insert(0) += 1;
-            (shape, u32::try_from(place).unwrap_or(u32::MAX), fresh)
+            let id = u32::try_from(entry.index()).unwrap_or(u32::MAX);
+            let nodes_in = entry.or_insert(0);
+            *nodes_in += 1;
+            if *nodes_in == 1 {
+                self.entered.push(id);
+            }
+            (shape, id, *nodes_in == 1)
         });
         let previous = std::mem::replace(&mut self.slots[slot], entered.map(|(shape, id, _)| (shape, id)));
         let previous = previous.and_then(|(_, id)| {
@@ -38,12 +43,12 @@ impl States {
             Some(*state)
         });
         self.nodes = self.nodes + usize::from(entered.is_some()) - usize::from(previous.is_some());
-        (previous, entered.map(|(_, id, fresh)| (id, fresh)))
+        (previous, entered.map(|(_, id, alone)| (id, alone)))
     }
 
     /// Drops states that no node is in, if there are many: then every id is new. Returns the new ones by the old.
     pub(super) fn compact(&mut self) -> Option<Vec<Option<u32>>> {
-        if self.nodes_in.len() <= KEPT + 4 * self.nodes {
+        if self.nodes_in.len().max(self.entered.len() / 2) <= KEPT + 2 * self.nodes {
             return None;
         }
         let old = std::mem::take(self);
@@ -72,9 +77,9 @@ impl States {
         (*self.slots.get(slot)?).map(|(_, id)| id)
     }
 
-    /// The state of every node, by slot.
-    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
-        self.slots.iter().flatten().map(|(_, id)| *id)
+    /// States that nodes came to, in that order, again and again where they did; anew after [`Self::compact`].
+    pub(super) fn entered(&self) -> &[u32] {
+        &self.entered
     }
 
     /// The state that the node in a slot is in.

@@ -1,18 +1,17 @@
 //! What follows from one set of typical pods: the values of states, what room and gaps cost, and quotes of all that
 //! for each kind of pod. Everything here is remembered arithmetic: asking twice gives the same.
 
-use std::collections::BTreeMap;
-
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
 
 use super::prices::{Large, Supply, room};
-use super::{NodeState, Offers, Prices, Spec};
+use super::states::States;
+use super::{NodeState, Offers, Prices, Products, Spec};
 
 /// Values remembered; beyond that all are forgotten.
 const VALUES_MAX: usize = 1 << 17;
 /// Kinds of pods with quotes; the one unused for longest makes room.
-const KINDS_MAX: usize = 128;
+const KINDS_MAX: usize = 256;
 
 /// See the file's head.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +26,10 @@ pub(super) struct Tables {
     /// What each of `rooms` costs, at the prices of `priced_at`.
     room_costs: Vec<f64>,
     priced_at: u32,
-    quotes: BTreeMap<Spec, Quotes>,
+    /// By what is asked for, whatever the products: they decide where a pod may go, not what is lost there.
+    kinds: IndexSet<Spec, FxBuildHasher>,
+    /// By the place of their kind.
+    quotes: Vec<Quotes>,
     clock: u64,
 }
 
@@ -37,6 +39,8 @@ struct Quotes {
     cells: Vec<Cell>,
     options: Vec<Choice>,
     used_at: u64,
+    /// So many of the states that nodes came to, in that order, are known.
+    entered_known: usize,
 }
 
 /// The quote for one state: where its options are, and the best of them at the prices of `priced_at`.
@@ -123,14 +127,48 @@ impl Tables {
         self.prices.refresh(demand, &self.large, &self.supply);
     }
 
-    /// The kinds of pods that have quotes.
-    pub(super) fn kinds(&self) -> Vec<Spec> {
-        self.quotes.keys().copied().collect()
+    /// How many kinds of pods have quotes; each has a place below.
+    pub(super) fn kinds(&self) -> usize {
+        self.quotes.len()
+    }
+
+    /// Quotes for the same kinds as other tables have, all to be worked out.
+    pub(super) fn open_all_of(&mut self, other: &Self) {
+        self.kinds.clone_from(&other.kinds);
+        self.quotes = other.quotes.iter().map(|quotes| Quotes { used_at: quotes.used_at, ..Quotes::default() }).collect();
+        self.clock = other.clock;
+    }
+
+    /// The place of a kind of pod that somebody asks about.
+    pub(super) fn place_of(&mut self, spec: &Spec) -> usize {
+        self.clock += 1;
+        let (place, fresh) = self.kinds.insert_full(Spec { products: Products::ANY, ..*spec });
+        if fresh {
+            self.quotes.push(Quotes::default());
+        }
+        self.quotes[place].used_at = self.clock;
+        if self.quotes.len() <= KINDS_MAX {
+            return place;
+        }
+        let oldest = self.quotes.iter().enumerate().min_by_key(|(_, quotes)| quotes.used_at).map_or(0, |(place, _)| place);
+        self.kinds.swap_remove_index(oldest);
+        self.quotes.swap_remove(oldest);
+        // The last one, which is the one asked for, moved there.
+        oldest
+    }
+
+    /// Those of the states that nodes came to for which a kind has no quote.
+    pub(super) fn unknown<'a>(&'a mut self, place: usize, entered: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let quotes = &mut self.quotes[place];
+        let knows = |id: &u32| quotes.cells.get(*id as usize).is_some_and(|cell| cell.options > 0);
+        quotes.entered_known += entered[quotes.entered_known..].iter().take_while(|id| knows(id)).count();
+        let quotes = &self.quotes[place];
+        entered[quotes.entered_known..].iter().copied().filter(|id| quotes.cells.get(*id as usize).is_none_or(|cell| cell.options == 0))
     }
 
     /// States have new ids, or none: quotes move with them.
     pub(super) fn rename_states(&mut self, ids: &[Option<u32>]) {
-        for quotes in self.quotes.values_mut() {
+        for quotes in &mut self.quotes {
             let old = std::mem::take(quotes);
             quotes.used_at = old.used_at;
             for (cell, id) in old.cells.iter().zip(ids).filter_map(|(cell, id)| Some((cell, (*id)? as usize))) {
@@ -144,20 +182,15 @@ impl Tables {
         }
     }
 
-    /// Whether a kind of pod has a quote for a state.
-    pub(super) fn knows(&self, spec: &Spec, id: u32) -> bool {
-        self.quotes.get(spec).and_then(|quotes| quotes.cells.get(id as usize)).is_some_and(|cell| cell.options > 0)
+    /// Whether the kind of pod at a place has a quote for a state.
+    pub(super) fn knows(&self, place: usize, id: u32) -> bool {
+        self.quotes[place].cells.get(id as usize).is_some_and(|cell| cell.options > 0)
     }
 
-    /// Opens quotes for a kind of pod, to be asked state by state.
-    pub(super) fn counter<'a>(&'a mut self, spec: &Spec, states: usize) -> Counter<'a> {
-        self.clock += 1;
-        if self.quotes.len() >= KINDS_MAX && !self.quotes.contains_key(spec) {
-            let oldest = self.quotes.iter().min_by_key(|(_, quotes)| quotes.used_at).map(|(spec, _)| *spec);
-            oldest.map(|spec| self.quotes.remove(&spec));
-        }
-        let quotes = self.quotes.entry(*spec).or_default();
-        quotes.used_at = self.clock;
+    /// Quotes for the kind of pod at a place, to be asked state by state.
+    pub(super) fn counter(&mut self, place: usize, states: usize) -> Counter<'_> {
+        let spec = self.kinds[place];
+        let quotes = &mut self.quotes[place];
         if quotes.cells.len() < states {
             quotes.cells.resize(states, Cell::default());
         }
@@ -174,7 +207,17 @@ impl Tables {
             self.priced_at = self.prices.version;
             appraiser.reprice();
         }
-        Counter { quotes, appraiser, spec: *spec }
+        Counter { quotes, appraiser, spec }
+    }
+
+    /// Prices the quotes of the kind of pod at a place anew, where they are known.
+    pub(super) fn reprice(&mut self, place: usize, states: &States) {
+        let mut counter = self.counter(place, states.len());
+        for id in (0..).take(states.len()) {
+            if let Some(state) = states.state(id).filter(|_| counter.knows(id) && states.is_live(id)) {
+                counter.quote(id, state);
+            }
+        }
     }
 
     /// The value of a state.
