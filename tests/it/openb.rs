@@ -45,6 +45,7 @@ fn bench_openb_prints_every_policy_ours_first_and_the_same_seeds_give_the_same_f
     ensure!(policies.len() == gangplank::sim::openb::ALL.len() + 1, "{report}");
     for (name, figures) in policies {
         ensure!(figures["alloc_pct_at"]["130"].as_f64().is_some_and(|value| (50.0..=100.0).contains(&value)), "{name}: {figures}");
+        ensure!(figures["us_ahead_per_decision"].is_number() == (name == "gangplank"), "{name}: {figures}");
         ensure!(figures["std_at_130"].is_number() && figures["us_per_decision_median"].is_number(), "{name}: {figures}");
     }
     let first = policies.keys().map(|name| (text.find(&format!("\"{name}\"")), name)).min().map(|(_, name)| name.as_str());

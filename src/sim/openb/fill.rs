@@ -18,6 +18,8 @@ pub struct Fill {
     pub refused: usize,
     /// How long each decision took.
     pub decisions_ns: Vec<u64>,
+    /// What a decision took beside that, while nobody waited; none where nothing is done ahead.
+    pub ahead_ns_mean: Option<u64>,
     /// How it was at the end.
     pub state: ClusterState,
 }
@@ -64,7 +66,8 @@ pub fn fill(nodes: &Nodes, pods: &Pods, order: &[usize], packer: &mut dyn Packer
         }
         curve.add(arrived_milli, state.used_milli);
     }
-    Ok(Fill { curve, first_refusal_pct, placed, refused: order.len() - placed, decisions_ns, state })
+    let ahead_ns_mean = packer.ahead_ns().map(|ahead_ns| ahead_ns / (order.len() as u64).max(1));
+    Ok(Fill { curve, first_refusal_pct, placed, refused: order.len() - placed, decisions_ns, ahead_ns_mean, state })
 }
 
 /// What is wrong with a choice, if anything.

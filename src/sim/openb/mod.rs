@@ -63,6 +63,11 @@ pub trait Packer: fmt::Debug {
     fn decided_ns(&self) -> Option<u64> {
         None
     }
+
+    /// Nanoseconds spent so far on work that nobody waits for, where there is any.
+    fn ahead_ns(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A pod that arrives.

@@ -55,11 +55,6 @@ impl Ours {
         &mut self.engine
     }
 
-    /// Nanoseconds spent working ahead, after answers, in all.
-    pub fn ahead_ns(&self) -> u64 {
-        self.ahead_ns
-    }
-
     fn step(&mut self, input: Input<'_>) -> Answer {
         self.now = self.now + Duration::from_millis(1);
         self.engine.step(self.now, input).answer
@@ -126,6 +121,10 @@ impl Packer for Ours {
 
     fn decided_ns(&self) -> Option<u64> {
         self.decided_ns
+    }
+
+    fn ahead_ns(&self) -> Option<u64> {
+        Some(self.ahead_ns)
     }
 }
 
