@@ -92,7 +92,8 @@ impl Engine {
         if let Some((_, refusal)) = self.quota_exceeded(pod) {
             return Err(refusal);
         }
-        let left_milli = left_milli(self.worth(pod, node.as_str()));
+        let worth = self.worth(pod, node.as_str());
+        let left_milli = left_milli(worth, self.gradient(pod, node.as_str(), &worth));
         let Some(entry) = self.book.node(node.as_str()) else { return Err(self.story(pod, &names, &[(Reason::UnknownNode, 1)])) };
         let grant = entry.grant_from(&shape, left_milli).map_err(|(reason, _)| self.story(pod, &names, &[(reason, 1)]))?;
         self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until, undecided: false });

@@ -6,7 +6,7 @@ use super::verdicts::Asking;
 use super::{Answer, Effect, Engine, FilterAnswer, FilterQuery, Output, Refused, Score, Trace};
 use crate::book::{Book, HolderState, Shape};
 use crate::model::{Curable, Grant, NodeName, Pod, PodUid, Reason, Refusal, Time};
-use crate::policy::{Decide, Outlook, PlainPods, Scorer, Worth};
+use crate::policy::{Decide, Gradient, Outlook, PlainPods, Scorer, Worth};
 use crate::topology::fabric::Fabric;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +85,8 @@ impl Engine {
         let shape = if plain { Some(Shape::plain(&query.pod.request)) } else { shape(query.pod) };
         let domains = known_domains(&rules.scorer, &mut self.domains, &self.book, &self.fabric);
         let asking = |shape| Asking { profile: &rules.profile, pod: query.pod, shape, domains };
-        let worths = rules.scorer.asks_the_market().then(|| self.valuation.ask(&self.book, query.pod, self.profiles.classes()));
-        let mut judge = shape.as_ref().map(|shape| self.verdicts.of(&self.book, &rules.scorer, asking(shape), worths));
+        let told = self.valuation.ask_for(&rules.scorer, &self.book, query.pod, self.profiles.classes());
+        let mut judge = shape.as_ref().map(|shape| self.verdicts.of(&self.book, &rules.scorer, asking(shape), told));
         let score = |name: &&str| -> Score {
             let verdict = judge.as_mut().and_then(|judge| judge.verdict(name));
             verdict.and_then(Result::ok).map_or(0, |nano| i64::from(nano) * score_max / 1_000_000_000)
@@ -97,14 +97,15 @@ impl Engine {
     /// What the pod would get on a node that passed, and what each policy says of it.
     pub(super) fn chosen(&mut self, pod: &Pod, shape: &Shape<'_>, name: &str) -> Option<(Grant, Vec<String>)> {
         let worth = self.worth(pod, name);
+        let gradient = self.gradient(pod, name, &worth);
         let entry = self.book.node(name)?;
         let rules = self.rules(pod);
         let domains = known_domains(&rules.scorer, &mut self.domains, &self.book, &self.fabric);
         let domains_used_milli = domains.zip(self.book.slot(name)).and_then(|(domains, slot)| domains.used_milli(slot));
         let asking = Asking { profile: &rules.profile, pod, shape, domains };
-        let opinions = asking.view(entry, Outlook { worth, domains_used_milli }, |view| rules.scorer.lines(view));
+        let opinions = asking.view(entry, Outlook { worth, gradient, domains_used_milli }, |view| rules.scorer.lines(view));
         let lines = self.profiles.line(pod).into_iter().chain(opinions).collect();
-        Some((entry.grant_from(shape, left_milli(worth)).ok()?, lines))
+        Some((entry.grant_from(shape, left_milli(worth, gradient)).ok()?, lines))
     }
 
     /// Where a pod is bound or being bound.
@@ -129,10 +130,10 @@ impl Engine {
     pub(super) fn judge(&mut self, pod: &Pod, shape: &Shape<'_>, names: &[&str], one: bool) -> Judged {
         let mut judged = Judged { best: None, fitting: 0, passed: Vec::new(), refused: Vec::new() };
         let rules = self.rules(pod);
-        let worths = rules.scorer.asks_the_market().then(|| self.valuation.ask(&self.book, pod, self.profiles.classes()));
+        let told = self.valuation.ask_for(&rules.scorer, &self.book, pod, self.profiles.classes());
         let domains = known_domains(&rules.scorer, &mut self.domains, &self.book, &self.fabric);
         let asking = Asking { profile: &rules.profile, pod, shape, domains };
-        let mut judge = self.verdicts.of(&self.book, &rules.scorer, asking, worths);
+        let mut judge = self.verdicts.of(&self.book, &rules.scorer, asking, told);
         for (name, place) in names.iter().zip(0_u32..) {
             match judge.verdict(name) {
                 None => judged.refused.push((Reason::UnknownNode, Curable::NotByScheduler)),
@@ -198,8 +199,8 @@ impl Engine {
 }
 
 /// What is left of the device that a share goes to, as far as anybody minds.
-pub(super) fn left_milli(worth: Worth) -> Option<u32> {
-    worth.quote().map(|quote| quote.residual_milli.into())
+pub(super) fn left_milli(worth: Worth, gradient: Gradient) -> Option<u32> {
+    worth.quote().map(|quote| quote.residual_milli).or_else(|| gradient.residual_milli()).map(u32::from)
 }
 
 /// How much of domains is in use by now, if a policy wants to know.

@@ -9,6 +9,7 @@ mod bind;
 mod decider;
 mod domains;
 mod filter;
+mod gradient;
 mod group;
 mod input;
 mod news;

@@ -4,15 +4,18 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::gradient::Gradients;
+use super::verdicts::Told;
 use crate::book::{Book, NodeEntry, PoolLedger};
 use crate::model::{Classes, Operator, Pod, Pool, Requirement};
-use crate::policy::Worth;
-use crate::value::{Asked, DEVICES_MAX, Market, NodeState, Products, Shape, Spec, WHOLE};
+use crate::policy::{Scorer, Worth};
+use crate::value::{Asked, DEVICES_MAX, Fragments, Market, NodeState, Products, Shape, Spec, WHOLE};
 
 /// The market, and how far it was told.
 #[derive(Debug, Default)]
 pub(super) struct Valuation {
     market: Market,
+    fragments: Fragments,
     /// The version of each slot that the market knows.
     versions: Vec<u64>,
     /// The version of the book that it was told of.
@@ -29,9 +32,16 @@ const PREPARED_AT_ONCE: u32 = 256;
 impl Engine {
     /// Counts a pod that was not seen before.
     pub(super) fn arrived(&mut self, pod: &Pod) {
-        if self.somebody_asks_the_market() && !self.pods.contains_key(&pod.uid) {
-            self.valuation.sync(&self.book);
-            let spec = self.valuation.spec(pod, self.profiles.classes());
+        let (to_market, to_fragments) = (self.somebody_asks_the_market(), self.somebody_asks_for_gradients());
+        if !(to_market || to_fragments) || self.pods.contains_key(&pod.uid) {
+            return;
+        }
+        self.valuation.sync(&self.book);
+        let spec = self.valuation.spec(pod, self.profiles.classes());
+        if to_fragments {
+            self.valuation.fragments.observe(&spec);
+        }
+        if to_market {
             self.valuation.market.observe(&spec);
             self.valuation.behind = true;
         }
@@ -50,7 +60,7 @@ impl Engine {
 
     /// Whether [`super::Input::Prepare`] would find anything to do.
     pub fn wants_to_prepare(&self) -> bool {
-        self.valuation.behind
+        self.valuation.behind && self.somebody_asks_the_market()
     }
 
     /// Works ahead while nobody waits.
@@ -63,6 +73,10 @@ impl Engine {
 
     fn somebody_asks_the_market(&self) -> bool {
         self.profiles.all().any(|rules| rules.scorer.asks_the_market())
+    }
+
+    fn somebody_asks_for_gradients(&self) -> bool {
+        self.profiles.all().any(|rules| rules.scorer.asks_for_gradients())
     }
 }
 
@@ -79,6 +93,7 @@ impl Valuation {
                 self.behind = true;
                 let state = book.entry(slot).and_then(|entry| self.state(entry));
                 self.market.set_node(slot, state);
+                self.fragments.set_node(slot, state);
             }
         }
     }
@@ -88,6 +103,24 @@ impl Valuation {
         self.sync(book);
         let spec = self.spec(pod, classes);
         self.market.ask(&spec)
+    }
+
+    /// Quotes and gradients for a pod, of which its profile wants to know.
+    pub(super) fn ask_for(&mut self, scorer: &Scorer, book: &Book, pod: &Pod, classes: &Classes) -> Told<'_> {
+        if !(scorer.asks_the_market() || scorer.asks_for_gradients()) {
+            return (None, None);
+        }
+        self.sync(book);
+        let spec = self.spec(pod, classes);
+        let quotes = scorer.asks_the_market().then(|| self.market.ask(&spec));
+        (quotes, scorer.asks_for_gradients().then(|| Gradients::new(self.fragments.ask(&spec))))
+    }
+
+    /// Gradients for a pod.
+    pub(super) fn gradients(&mut self, book: &Book, pod: &Pod, classes: &Classes) -> Gradients<'_> {
+        self.sync(book);
+        let spec = self.spec(pod, classes);
+        Gradients::new(self.fragments.ask(&spec))
     }
 
     /// What a pod asks for, in the market's terms: its shares go to one device, or count as whole ones where they cannot.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::domains::Domains;
+use super::gradient::Gradients;
 use crate::book::{Book, NodeEntry, Placement, Shape, ShapeKey};
 use crate::model::{Curable, Pod, Reason};
-use crate::policy::{Outlook, Profile, Scorer, View, Worth};
+use crate::policy::{Gradient, Outlook, Profile, Scorer, View, Worth};
 use crate::value::{Asked, Spec};
 
 /// How a request sits on a node: its score in billionths, or why not.
@@ -72,8 +73,9 @@ const REASONS: [Reason; 10] = [
 
 impl Verdicts {
     /// The verdicts of one shape, to look up or fill in.
-    pub(super) fn of<'a>(&'a mut self, book: &'a Book, scorer: &'a Scorer, asking: Asking<'a>, worths: Option<Asked<'a>>) -> Judge<'a> {
+    pub(super) fn of<'a>(&'a mut self, book: &'a Book, scorer: &'a Scorer, asking: Asking<'a>, told: Told<'a>) -> Judge<'a> {
         self.clock += 1;
+        let (worths, gradients) = told;
         let asked = worths.as_ref().map(|worths| *worths.spec());
         let key = (asking.shape.key(), scorer.key(asking.pod, asking.profile), asking.profile.name.clone(), asked);
         let shapes_max = (CELLS_MAX / book.slots().max(1)).clamp(SHAPES_MIN, SHAPES_MAX);
@@ -87,7 +89,8 @@ impl Verdicts {
         if scorer.looks_beyond_the_node() {
             table.placements.resize(book.slots(), Placement::default());
         }
-        Judge { cells: &mut table.cells, placements: &mut table.placements, book, scorer, asking, worths, guess: 0, latest: None }
+        let (cells, placements) = (&mut table.cells, &mut table.placements);
+        Judge { cells, placements, book, scorer, asking, worths, gradients, guess: 0, latest: None }
     }
 }
 
@@ -118,11 +121,15 @@ pub(super) struct Judge<'a> {
     asking: Asking<'a>,
     /// What nodes are worth, where a policy wants to know.
     worths: Option<Asked<'a>>,
+    gradients: Option<Gradients<'a>>,
     /// The slot that the next name is likely to be in.
     guess: usize,
     /// What the market adds for the worth asked for last.
     latest: Option<(Worth, u32)>,
 }
+
+/// What nodes are worth, and what usual pods could use of them, where a policy wants to know.
+pub(super) type Told<'a> = (Option<Asked<'a>>, Option<Gradients<'a>>);
 
 impl Judge<'_> {
     /// The verdict on a node by name; none for an unknown one.
@@ -143,7 +150,7 @@ impl Judge<'_> {
         let beyond = self.scorer.looks_beyond_the_node();
         let mut worth = Worth::Unknown;
         if let Some(worths) = &mut self.worths {
-            if beyond || cell.epoch == 0 || cell.epoch != worths.epoch() {
+            if beyond || self.gradients.is_some() || cell.epoch == 0 || cell.epoch != worths.epoch() {
                 let appraisal = worths.appraise(slot);
                 worth = appraisal.quote.map_or(Worth::Unvalued, Worth::Quote);
                 // Nodes in one state are worth the same, and often stand in a row.
@@ -155,13 +162,18 @@ impl Judge<'_> {
             }
             *score = score.saturating_add(cell.market_nano);
         }
+        let mut gradient = Gradient::Unknown;
+        if let Some(gradients) = &mut self.gradients {
+            gradient = gradients.of(slot, &worth);
+            *score = score.saturating_add(self.scorer.of_gradient_nano(&gradient));
+        }
         if !beyond {
             return Some(verdict);
         }
         let entry = self.book.entry(slot)?;
         let Asking { profile, pod, shape, domains } = self.asking;
         let domains_used_milli = domains.and_then(|domains| domains.used_milli(slot));
-        let (outlook, fit) = (Outlook { worth, domains_used_milli }, Ok(*self.placements.get(slot)?));
+        let (outlook, fit) = (Outlook { worth, gradient, domains_used_milli }, Ok(*self.placements.get(slot)?));
         let beyond = self.scorer.of_cluster_nano(&View { profile, pod, shape, entry, fit: &fit, outlook });
         Some(verdict.map(|score| score.saturating_add(beyond)))
     }
@@ -213,7 +225,7 @@ mod tests {
         let shape = Shape::of(&asked.request).unwrap();
         let profile = Profile::shipped();
         let asking = Asking { profile: &profile, pod: &asked, shape: &shape, domains: None };
-        let mut ask = |book: &Book, name| verdicts.of(book, &scorer, asking, None).verdict(name);
+        let mut ask = |book: &Book, name| verdicts.of(book, &scorer, asking, (None, None)).verdict(name);
         assert!(matches!(ask(&book, "n"), Some(Ok(_))));
         assert_eq!(ask(&book, "m"), None);
         let other = pod("other").gpus(1);
@@ -244,7 +256,7 @@ mod tests {
         for count in (1..).take(SHAPES_MAX + 100) {
             let asked = pod("p").gpus(count);
             let (profile, shape) = (Profile::shipped(), Shape::of(&asked.request).unwrap());
-            verdicts.of(&book, &scorer, Asking { profile: &profile, pod: &asked, shape: &shape, domains: None }, None);
+            verdicts.of(&book, &scorer, Asking { profile: &profile, pod: &asked, shape: &shape, domains: None }, (None, None));
         }
         assert_eq!(verdicts.tables.len(), SHAPES_MAX);
     }

@@ -6,6 +6,7 @@
 mod cost;
 mod device_topology;
 mod fit;
+mod fragmentation;
 mod health;
 mod heterogeneity;
 mod named;
@@ -20,6 +21,7 @@ mod spread;
 pub use cost::Cost;
 pub use device_topology::DeviceTopology;
 pub use fit::Fit;
+pub use fragmentation::Fragmentation;
 pub use health::Health;
 pub use heterogeneity::Heterogeneity;
 pub use named::Named;
@@ -38,11 +40,23 @@ use std::sync::Arc;
 
 use crate::book::{NodeEntry, Placement, Shape};
 use crate::model::{Curable, Pod, Pool, Reason};
-use crate::value::{Change, Quote};
+use crate::value::{Change, Fragmented, Quote};
 
 /// Every policy: those that refuse first, in the order in which the trace tells them.
-pub static ALL: [&dyn Policy; 11] =
-    [&Fit, &Health, &Reserve, &Named, &DeviceTopology, &NetworkTopology, &Pack, &Spread, &Heterogeneity, &Cost, &OfferedValue];
+pub static ALL: [&dyn Policy; 12] = [
+    &Fit,
+    &Health,
+    &Reserve,
+    &Named,
+    &DeviceTopology,
+    &NetworkTopology,
+    &Pack,
+    &Spread,
+    &Heterogeneity,
+    &Cost,
+    &OfferedValue,
+    &Fragmentation,
+];
 
 /// An opinion on a pod on a node. Pure, and cheap: asked once a node and filter call.
 pub trait Policy: Sync + std::fmt::Debug {
@@ -70,6 +84,11 @@ pub trait Policy: Sync + std::fmt::Debug {
 
     /// What it thinks, for [`Scope::Market`]: the same as [`Policy::judge`] of a view with this worth.
     fn judge_worth(&self, _worth: &Worth) -> Opinion {
+        Opinion::Indifferent
+    }
+
+    /// What it thinks, for [`Scope::Gradient`]: the same as [`Policy::judge`] of a view with this gradient.
+    fn judge_gradient(&self, _gradient: &Gradient) -> Opinion {
         Opinion::Indifferent
     }
 
@@ -120,6 +139,8 @@ pub enum Scope {
     Cluster,
     /// What the market says of the pod on the node, and nothing else: asked at every call, by [`Policy::judge_worth`].
     Market,
+    /// How much less usual pods could use of the node, and nothing else: asked at every call, by [`Policy::judge_gradient`].
+    Gradient,
 }
 
 /// A pod on a node, as policies see it.
@@ -144,6 +165,8 @@ pub struct View<'a> {
 pub struct Outlook {
     /// What placing the pod there would change, where somebody values nodes.
     pub worth: Worth,
+    /// What usual pods could use less, where somebody counts fragments.
+    pub gradient: Gradient,
     /// How much of the node's domains is in use, in thousandths; none where there are no domains.
     pub domains_used_milli: Option<u16>,
 }
@@ -160,6 +183,28 @@ pub enum Worth {
     Quote(Quote),
     /// The value of the node as it is, and what would change, in parts too: for the trace of a chosen node.
     Story(f64, Quote, Change),
+}
+
+/// What usual pods can use of a node, without a pod and with it (see [`crate::value::Fragments`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Gradient {
+    /// Nobody was asked.
+    #[default]
+    Unknown,
+    /// By its counts the pod does not fit, or the pool is too large.
+    Unfit,
+    /// On the best device, or on the one that [`Worth::quote`] is for.
+    Of(Fragmented),
+}
+
+impl Gradient {
+    /// What is left of the device that a share would go to.
+    pub fn residual_milli(&self) -> Option<u16> {
+        match self {
+            Self::Of(of) => Some(of.residual_milli),
+            Self::Unknown | Self::Unfit => None,
+        }
+    }
 }
 
 impl Worth {

@@ -1,6 +1,6 @@
 //! The policies of a profile, weighed against each other.
 
-use super::{ALL, Opinion, Policy, Profile, Scope, View, Worth};
+use super::{ALL, Gradient, Opinion, Policy, Profile, Scope, View, Worth};
 use crate::model::{Curable, Pod, Reason};
 
 /// The policies of a profile, with their weights.
@@ -14,6 +14,8 @@ pub struct Scorer {
     of_cluster: Vec<(u32, &'static dyn Policy)>,
     /// Of [`Scope::Market`].
     of_market: Vec<(u32, &'static dyn Policy)>,
+    /// Of [`Scope::Gradient`].
+    of_gradient: Vec<(u32, &'static dyn Policy)>,
     weight_sum: u32,
 }
 
@@ -24,10 +26,12 @@ impl Scorer {
         let weighted = |scope: Scope| -> Vec<(u32, &'static dyn Policy)> {
             ALL.iter().map(|policy| (weight(policy), *policy)).filter(|(weight, policy)| *weight > 0 && policy.scope() == scope).collect()
         };
-        let (of_node, of_cluster, of_market) = (weighted(Scope::Node), weighted(Scope::Cluster), weighted(Scope::Market));
+        let (of_node, of_cluster) = (weighted(Scope::Node), weighted(Scope::Cluster));
+        let (of_market, of_gradient) = (weighted(Scope::Market), weighted(Scope::Gradient));
         let refusing = ALL.iter().copied().filter(|policy| policy.always_asked()).collect();
-        let weight_sum = of_node.iter().chain(&of_cluster).chain(&of_market).map(|(weight, _)| weight).sum::<u32>().max(1);
-        Self { refusing, of_node, of_cluster, of_market, weight_sum }
+        let weight_sum =
+            of_node.iter().chain(&of_cluster).chain(&of_market).chain(&of_gradient).map(|(weight, _)| weight).sum::<u32>().max(1);
+        Self { refusing, of_node, of_cluster, of_market, of_gradient, weight_sum }
     }
 
     /// What of a pod beyond its shape decides what [`Self::of_node_nano`] says of it.
@@ -57,6 +61,11 @@ impl Scorer {
         !self.of_market.is_empty()
     }
 
+    /// Whether any policy wants to know what usual pods could use of nodes.
+    pub fn asks_for_gradients(&self) -> bool {
+        !self.of_gradient.is_empty()
+    }
+
     /// Whether any policy wants to know how much of domains is in use.
     pub fn asks_for_domains(&self) -> bool {
         self.of_cluster.iter().any(|(_, policy)| policy.asks_for_domains())
@@ -83,10 +92,19 @@ impl Scorer {
         self.nano(sum)
     }
 
+    /// The part of the weighted mean that the gradient has a say in.
+    pub fn of_gradient_nano(&self, gradient: &Gradient) -> u32 {
+        let said = self.of_gradient.iter().map(|(weight, policy)| match policy.judge_gradient(gradient) {
+            Opinion::Score(score) => u64::from(*weight) * u64::from(score.min(Opinion::BEST)),
+            Opinion::Refuse(..) | Opinion::Indifferent => 0,
+        });
+        self.nano(said.sum())
+    }
+
     /// Each opinion, for the trace: `pack 0.625 x 1: 5 of 8 devices in use afterwards`.
     pub fn lines(&self, view: &View<'_>) -> Vec<String> {
         let weight = |asked: &dyn Policy| {
-            let weighted = self.of_node.iter().chain(&self.of_cluster).chain(&self.of_market);
+            let weighted = self.of_node.iter().chain(&self.of_cluster).chain(&self.of_market).chain(&self.of_gradient);
             weighted.clone().find(|(_, policy)| policy.name() == asked.name()).map_or(0, |(weight, _)| *weight)
         };
         let asked = ALL.iter().filter(|policy| weight(**policy) > 0 || policy.always_asked());

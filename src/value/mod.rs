@@ -5,9 +5,11 @@
 //! arrivals -> Demand -> typical pods -> Offers: value of a node's state
 //!                           |
 //! node states -> Supply ----+--------> Prices: room for large pods, rent of products
+//!                           +--------> Fragments: what typical pods cannot use of a node's state
 //! ```
 
 mod demand;
+mod fragments;
 mod gaps;
 mod market;
 mod offers;
@@ -17,6 +19,7 @@ mod states;
 mod tables;
 
 pub use demand::Demand;
+pub use fragments::{Asking, Fragmented, Fragments, Typical, percent};
 pub use gaps::{Gaps, Inventory};
 pub use market::{Appraisal, Asked, Market};
 pub use offers::Offers;

@@ -5,29 +5,30 @@ use std::collections::BTreeMap;
 
 use super::cells::{Cells, Scored};
 use super::{Asked, ClusterState, NodeState, Nodes, Packer, Place, PodSpec, Pods};
+use crate::value::{self, Products, Spec, Typical, percent};
 
 /// FGD as published: the gradient through a sigmoid to integers from 0 to 100, ties by the first name. It knows the
 /// distribution of the whole list in advance.
 #[derive(Debug)]
 pub struct Fgd {
-    typical: Typical,
+    usual: Usual,
     cells: Cells,
 }
 
 impl Fgd {
     /// With the usual pods of this list.
     pub fn new(nodes: &Nodes, pods: &Pods) -> Self {
-        Self { typical: Typical::of(&pods.list), cells: Cells::new(pods.shapes, nodes.list.len()) }
+        Self { usual: Usual::of(&pods.list), cells: Cells::new(pods.shapes, nodes.list.len()) }
     }
 }
 
 impl Packer for Fgd {
     fn choose(&mut self, state: &ClusterState, asked: &Asked<'_>, offered: &[usize]) -> Option<Place> {
-        let (pod, typical) = (asked.pod, &self.typical);
+        let (pod, usual) = (asked.pod, &self.usual);
         self.cells.best(state, asked, offered, |node| {
             let tightest = node.tightest(pod)?;
-            let before = typical.fragments_milli(node);
-            let score = |devices| Scored { score: score(before - typical.fragments_milli(&node.with(pod, devices))), devices };
+            let before = usual.fragments_milli(node);
+            let score = |devices| Scored { score: percent(before - usual.fragments_milli(&node.with(pod, devices))).into(), devices };
             if !pod.is_share() {
                 return Some(score(tightest));
             }
@@ -47,27 +48,11 @@ impl Packer for Fgd {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "scores are cut to integers, as published")]
-fn score(gain_milli: f64) -> i64 {
-    (100.0 / (1.0 + (-gain_milli / 1000.0).exp())) as i64
-}
-
-/// The usual pods: the most frequent specifications, which together are 95 % of a list.
+/// The usual pods of a list that is known in advance: the most frequent specifications, which together are 95 % of it.
 #[derive(Clone, Debug)]
-pub struct Typical {
-    tasks: Vec<Task>,
-}
+pub struct Usual(Typical);
 
-#[derive(Clone, Debug)]
-struct Task {
-    cpu_milli: u32,
-    gpus: usize,
-    gpu_milli: u32,
-    models: Option<u32>,
-    share: f64,
-}
-
-impl Typical {
+impl Usual {
     /// Those of this list. Memory does not tell specifications apart, as published.
     pub fn of(pods: &[PodSpec]) -> Self {
         let mut counts: BTreeMap<(u32, usize, u32, Option<u32>), usize> = BTreeMap::new();
@@ -82,27 +67,31 @@ impl Typical {
             sum += if wanted { *count } else { 0 };
             wanted
         });
-        let task = |((cpu_milli, gpus, gpu_milli, models), count): ((u32, usize, u32, Option<u32>), usize)| Task {
+        let spec = |(cpu_milli, gpus, gpu_milli, models): (u32, usize, u32, Option<u32>)| Spec {
             cpu_milli,
-            gpus,
-            gpu_milli,
-            models,
-            share: count as f64 / sum as f64,
+            memory_mib: 0,
+            num: u8::try_from(gpus).unwrap_or(u8::MAX),
+            milli: milli(gpu_milli),
+            products: models.map_or(Products::ANY, products),
         };
-        Self { tasks: counts.into_iter().map(task).collect() }
+        Self(Typical::new(counts.into_iter().map(|(of, count)| (spec(of), count as f64 / sum as f64)).collect()))
     }
 
     /// Idle thousandths of a node's GPUs that a usual pod cannot use, on average over usual pods.
     pub fn fragments_milli(&self, node: &NodeState) -> f64 {
-        let idle = node.idle_milli();
-        let useless = |task: &Task| {
-            let fitting = node.left().iter().filter(|left| **left >= task.gpu_milli).count();
-            let fits = task.gpus > 0
-                && fitting >= task.gpus
-                && node.cpu_milli >= task.cpu_milli
-                && task.models.is_none_or(|models| models & 1 << node.model != 0);
-            if fits { node.left().iter().filter(|left| **left < task.gpu_milli).sum() } else { idle }
-        };
-        self.tasks.iter().map(|task| task.share * f64::from(useless(task))).sum()
+        let mut left = [0; Nodes::GPUS_MAX];
+        left.iter_mut().zip(node.left()).for_each(|(to, from)| *to = milli(*from));
+        let product = u8::try_from(node.model).unwrap_or(u8::MAX);
+        self.0.fragments_milli(&value::NodeState::new(node.cpu_milli, 0, product, &left[..node.left().len()]))
     }
+}
+
+/// The models of a mask; one that is no model of the cluster stands for those that name none of them.
+fn products(mask: u32) -> Products {
+    const NO_MODEL: u8 = 63;
+    Products::of((0..32).filter(|model| mask & 1 << model != 0).chain((mask == 0).then_some(NO_MODEL)))
+}
+
+fn milli(of_gpu: u32) -> u16 {
+    u16::try_from(of_gpu).unwrap_or(u16::MAX)
 }

@@ -34,7 +34,7 @@ use std::fmt;
 pub use best_fit::BestFit;
 pub use curve::{Curve, Spread};
 pub use dot_product::DotProduct;
-pub use fgd::{Fgd, Typical};
+pub use fgd::{Fgd, Usual};
 pub use fill::{Broken, Fill, fill};
 pub use first_fit::FirstFit;
 pub use gpu_packing::GpuPacking;

@@ -74,13 +74,13 @@ fn fgd_goes_where_the_fewest_gpus_become_useless() {
     let expected = [Some((0, 0b01)), Some((0, 0b10)), Some((0, 0b01)), Some((1, 0b01))];
     assert_eq!(placed("fgd", &node, &pods), expected);
     let (nodes, pods) = lists(&node, &pods);
-    let typical = Typical::of(&pods.list);
+    let usual = Usual::of(&pods.list);
     let mut state = ClusterState::new(&nodes);
-    assert!(typical.fragments_milli(&state.nodes[0]).abs() < 1e-9, "every usual pod can use every idle GPU");
+    assert!(usual.fragments_milli(&state.nodes[0]).abs() < 1e-9, "every usual pod can use every idle GPU");
     state.place(&pods.list[0], &Place { node: 0, devices: 1 });
-    assert!((typical.fragments_milli(&state.nodes[0]) - 250.0).abs() < 1e-9, "500 are useless to every other pod");
+    assert!((usual.fragments_milli(&state.nodes[0]) - 250.0).abs() < 1e-9, "500 are useless to every other pod");
     state.nodes[0].cpu_milli = 0;
-    assert!((typical.fragments_milli(&state.nodes[0]) - 1500.0).abs() < 1e-9, "without CPU everything idle is useless");
+    assert!((usual.fragments_milli(&state.nodes[0]) - 1500.0).abs() < 1e-9, "without CPU everything idle is useless");
 }
 
 #[test]
