@@ -69,6 +69,8 @@ pub struct Journal {
 
 struct FileSink {
     lines: Option<SyncSender<Line>>,
+    /// The newest line while more of its kind may come.
+    open: Option<Line>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -97,7 +99,7 @@ impl Journal {
             .name("journal".into())
             .spawn(move || write_lines(&queue, file, limits.file_bytes_max, &counted))
             .map_err(JournalError::Spawn)?;
-        Ok(Self { file: Some(FileSink { lines: Some(lines), thread: Some(thread) }), ..Self::new(limits, metrics).hashing() })
+        Ok(Self { file: Some(FileSink { lines: Some(lines), open: None, thread: Some(thread) }), ..Self::new(limits, metrics).hashing() })
     }
 
     /// Keeps a hash of each answer, for a replay to compare with. Costs a walk over the answer.
@@ -111,9 +113,12 @@ impl Journal {
         self.seq += 1;
         let answer = answer.filter(|_| self.hashing).and_then(answer_hash);
         let line = Line { seq, now_ms: now.unix_ms(), answer, input };
-        if let Some(file) = &self.file {
-            let sent = file.lines.as_ref().is_some_and(|lines| lines.try_send(line.clone()).is_ok());
-            self.metrics.journal.with_label_values(&[if sent { "file" } else { "lost" }]).inc();
+        if let Some(file) = &mut self.file {
+            file.take(line.clone(), &self.metrics);
+        }
+        // Working ahead takes a hundred steps after one answer: a line each would push everything else out within seconds.
+        if self.ring.back_mut().is_some_and(|(last, _)| joins(last, &line)) {
+            return seq;
         }
         // A relist of a large cluster would push everything else out, and itself with it.
         if bytes > self.limits.bytes_max / 4 {
@@ -164,8 +169,36 @@ impl fmt::Debug for Journal {
     }
 }
 
+impl FileSink {
+    fn take(&mut self, line: Line, metrics: &Metrics) {
+        if self.open.as_mut().is_some_and(|open| joins(open, &line)) {
+            return;
+        }
+        if let Some(open) = self.open.take() {
+            self.send(open, metrics);
+        }
+        match line.input {
+            Record::Prepare { .. } => self.open = Some(line),
+            _ => self.send(line, metrics),
+        }
+    }
+
+    fn send(&self, line: Line, metrics: &Metrics) {
+        let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        metrics.journal.with_label_values(&[if sent { "file" } else { "lost" }]).inc();
+    }
+}
+
+/// Whether the newest line takes in the one that comes after it.
+fn joins(last: &mut Line, line: &Line) -> bool {
+    last.seq + last.input.times() == line.seq && last.input.absorbs(&line.input)
+}
+
 impl Drop for FileSink {
     fn drop(&mut self) {
+        if let (Some(line), Some(lines)) = (self.open.take(), &self.lines) {
+            let _ = lines.send(line);
+        }
         // Closing the queue first lets the thread write what it has and end.
         drop(self.lines.take());
         if let Some(thread) = self.thread.take() {
@@ -195,7 +228,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::Synced
             | Record::Desynced
             | Record::Tick
-            | Record::Prepare
+            | Record::Prepare { .. }
             | Record::Plan
             | Record::Reset
             | Record::BindOutcome { .. } => 0,
@@ -285,6 +318,26 @@ mod tests {
         }
         assert_eq!(journal.newest(100).iter().map(|line| line.seq).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!((journal.len(), journal.evicted()), (3, 7));
+    }
+
+    #[test]
+    fn work_ahead_is_counted_and_pushes_nothing_out() {
+        let mut journal = journal(4, 1 << 20);
+        for _ in 0..3 {
+            journal.keep(Time::default(), (Record::Tick, 256), None);
+            for _ in 0..1000 {
+                journal.keep(Time::default(), (Record::Prepare { times: 1 }, 256), None);
+            }
+        }
+        let lines = journal.newest(100);
+        assert_eq!(
+            lines.iter().map(|line| (line.seq, line.input.times())).collect::<Vec<_>>(),
+            [(1001, 1), (1002, 1000), (2002, 1), (2003, 1000)]
+        );
+        // What came between is not in the ring, being too large; the steps around it were not told in a row.
+        journal.keep(Time::default(), (Record::Synced, 1 << 20), None);
+        journal.keep(Time::default(), (Record::Prepare { times: 1 }, 256), None);
+        assert_eq!(journal.newest(1)[0].seq, 3004);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Host {
 
     /// Works ahead a little while nobody waits for an answer. Returns whether there is more to do.
     pub fn prepare(&self) -> bool {
-        self.ask(Input::Prepare, Record::Prepare);
+        self.ask(Input::Prepare, Record::Prepare { times: 1 });
         self.look(Engine::wants_to_prepare)
     }
 

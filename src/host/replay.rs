@@ -66,8 +66,8 @@ pub fn replay(profiles: impl Into<Profiles>, journal: impl BufRead) -> Result<Re
         let line: Line = serde_json::from_str(&text).map_err(|error| ReplayError::Parse { line: index + 1, problem: error.to_string() })?;
         clock.set(Time::from_unix_ms(line.now_ms));
         report.missing += line.seq.saturating_sub(seq_next);
-        seq_next = line.seq + 1;
-        report.entries += 1;
+        seq_next = line.seq + line.input.times();
+        report.entries += line.input.times();
         if let Some(reply) = take(&host, line.input) {
             report.replies.push(reply);
         }
@@ -104,7 +104,9 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::Desynced => drop(host.ask(Input::Desynced, Record::Desynced)),
         Record::Relisted { pods, nodes } => host.relisted(pods, nodes),
         Record::Tick => host.tick(),
-        Record::Prepare => drop(host.prepare()),
+        Record::Prepare { times } => (0..times).for_each(|_| {
+            host.prepare();
+        }),
         Record::Plan => drop(host.ask(Input::Plan, Record::Plan)),
         Record::Reset => host.reset(),
         Record::Filter { body } => return reply(host.answer_filter(&body.0)),

@@ -63,8 +63,11 @@ pub enum Record {
         nodes: Vec<(Arc<NodeObject>, Option<Arc<AcceleratorNode>>)>,
     },
     Tick,
-    /// The engine worked ahead.
-    Prepare,
+    /// The engine worked ahead, so many times in a row.
+    Prepare {
+        #[serde(default = "once")]
+        times: u64,
+    },
     /// The engine planned the next gang.
     Plan,
     /// The host started over with an empty book, after a panic.
@@ -89,6 +92,31 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// How many inputs it stands for.
+    pub fn times(&self) -> u64 {
+        match self {
+            Self::Prepare { times } => *times,
+            _ => 1,
+        }
+    }
+
+    /// Takes in the input that came right after it, if it is one more of what needs no line of its own.
+    pub fn absorbs(&mut self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Prepare { times }, Self::Prepare { times: more }) => {
+                *times += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn once() -> u64 {
+    1
+}
+
 /// `engine::BindOutcome` as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,7 +131,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
-    /// Place in the order in which the engine took its inputs, from 0; a gap is an entry that was lost.
+    /// Place in the order in which the engine took its inputs, from 0; a gap is an entry that was lost. A record that
+    /// stands for several has the place of the first.
     pub seq: u64,
     /// The time that the engine was told, in milliseconds since the Unix epoch.
     pub now_ms: u64,

@@ -13,9 +13,9 @@ use axum::http::{Method, Request};
 use futures::future::join_all;
 use gangplank::api::{self, ServeLimits};
 use gangplank::engine::{BindOrder, Engine, PodRef};
-use gangplank::host::{BindLimits, BindWrite, Binder, Part, Writer as _, replay};
+use gangplank::host::{BindLimits, BindWrite, Binder, Part, ReplayReport, Writer as _, replay};
 use gangplank::model::{Amount, ContainerGrant, DeviceShare, Grant, PodKey};
-use gangplank::policy::Profile;
+use gangplank::policy::{Profile, ProfileText};
 use gangplank::wire::extender::{BindRequest, client};
 use gangplank::wire::{PodObject, annotations};
 use rand::rngs::StdRng;
@@ -322,15 +322,13 @@ async fn a_hold_for_a_pod_that_is_gone_ends_when_bind_does_not_find_it_and_not_o
     Ok(())
 }
 
-#[tokio::test]
-async fn a_recorded_run_is_replayed_to_the_same_answers_byte_for_byte() -> Result<()> {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("journal-{}.jsonl", std::process::id()));
-    let server = MemoryServer::start(MemoryOptions { nodes: 6, journal: Some(path.clone()), ..MemoryOptions::default() }).await?;
+/// Pods of several kinds come, are bound and partly go; returns what filter and prioritize answered.
+async fn play(server: &MemoryServer, numbers: std::ops::Range<u32>) -> Result<Vec<Vec<u8>>> {
     let names: Vec<String> = (0..6).map(|index| format!("n{index:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut http = HttpClient::open(server.address).await?;
     let mut replies = Vec::new();
-    for number in 0..40 {
+    for number in numbers {
         let (name, uid) = (format!("p{number}"), format!("u{number}"));
         let limits = match number % 4 {
             0 => json!({"gangplank.dev/gpu-milli": "300"}),
@@ -350,14 +348,18 @@ async fn a_recorded_run_is_replayed_to_the_same_answers_byte_for_byte() -> Resul
         }
         server.host.tick();
     }
+    Ok(replies)
+}
+
+/// Ends the server, and replays its journal under the profile that it began with.
+async fn replayed(server: MemoryServer, path: &Path, replies: &[Vec<u8>]) -> Result<ReplayReport> {
     let digest = server.host.look(Engine::digest);
-    drop(http);
     // The last owner of the journal closes its file.
     let host = server.stop().await;
     drop(host);
     let settled = async {
         loop {
-            let report = replay(Arc::new(Profile::shipped()), BufReader::new(File::open(&path)?))?;
+            let report = replay(Arc::new(Profile::shipped()), BufReader::new(File::open(path)?))?;
             if report.replies.len() >= replies.len() && report.digest == digest {
                 return Ok::<_, anyhow::Error>(report);
             }
@@ -368,11 +370,52 @@ async fn a_recorded_run_is_replayed_to_the_same_answers_byte_for_byte() -> Resul
     assert_eq!(report.replies, replies);
     assert_eq!((report.missing, report.differing.as_slice()), (0, &[][..]));
     assert!(report.compared >= 100, "{} answers compared", report.compared);
+    Ok(report)
+}
+
+#[tokio::test]
+async fn a_recorded_run_is_replayed_to_the_same_answers_byte_for_byte() -> Result<()> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("journal-{}.jsonl", std::process::id()));
+    let server = MemoryServer::start(MemoryOptions { nodes: 6, journal: Some(path.clone()), ..MemoryOptions::default() }).await?;
+    let replies = play(&server, 0..40).await?;
+    replayed(server, &path, &replies).await?;
     // A journal that was tampered with is noticed.
     let text = std::fs::read_to_string(&path)?;
     let tampered = text.replacen(r#"\"nvidia.com/gpu\":\"5\""#, r#"\"nvidia.com/gpu\":\"4\""#, 2);
     assert_ne!(text, tampered);
     assert!(!replay(Arc::new(Profile::shipped()), tampered.as_bytes())?.differing.is_empty());
+    std::fs::remove_file(&path)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_whose_profile_changed_and_that_worked_ahead_is_replayed_too() -> Result<()> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("journal-profiles-{}.jsonl", std::process::id()));
+    let server = MemoryServer::start(MemoryOptions { nodes: 6, journal: Some(path.clone()), ..MemoryOptions::default() }).await?;
+    let mut replies = play(&server, 0..20).await?;
+    let (head, tail) = Profile::DEFAULT_YAML.split_once("weights:").context("weights")?;
+    let (_, tail) = tail.split_once("accelerators:").context("accelerators")?;
+    let mut steps_ahead = 0;
+    for (weights, numbers) in [("offered-value: 1", 20..40), ("spread: 1", 40..50), ("fragmentation: 1, offered-value: 1", 50..60)] {
+        let yaml = format!("{head}weights: {{{weights}}}\n\naccelerators:{tail}");
+        server.host.replace_profiles(&[ProfileText { file: "changed.yaml".into(), yaml: yaml.into() }])?;
+        for number in numbers {
+            replies.extend(play(&server, number..number + 1).await?);
+            steps_ahead += 1;
+            while server.host.prepare() {
+                steps_ahead += 1;
+            }
+        }
+    }
+    let report = replayed(server, &path, &replies).await?;
+    let text = std::fs::read_to_string(&path)?;
+    let lines = text.lines().count() as u64;
+    assert!(text.contains("profiles-replaced") && steps_ahead > 40);
+    assert!(report.entries > lines, "{} inputs in {lines} lines, {steps_ahead} of them ahead", report.entries);
+    // Without the change, answers differ.
+    let unchanged: Vec<&str> = text.lines().filter(|line| !line.contains("profiles-replaced")).collect();
+    let report = replay(Arc::new(Profile::shipped()), unchanged.join("\n").as_bytes())?;
+    assert!(report.missing == 3 && !report.differing.is_empty());
     std::fs::remove_file(&path)?;
     Ok(())
 }
