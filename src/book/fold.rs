@@ -97,7 +97,8 @@ fn firmness(state: HolderState) -> u8 {
     match state {
         HolderState::Bound => 0,
         HolderState::Binding { .. } => 1,
-        HolderState::Held { .. } => 2,
+        HolderState::Planned => 2,
+        HolderState::Held { .. } => 3,
     }
 }
 

@@ -36,6 +36,8 @@ pub enum HolderState {
         /// When.
         until: Time,
     },
+    /// Promised by a plan; ends with its gang's plan, which has a deadline.
+    Planned,
     /// A Binding is being written, or was written and nobody knows; ends with a read-back or this deadline.
     Binding {
         /// When.
@@ -48,10 +50,16 @@ pub enum HolderState {
 }
 
 impl HolderState {
+    /// Whether a Binding is written, or on its way.
+    pub fn is_committed(self) -> bool {
+        matches!(self, Self::Binding { .. } | Self::Bound)
+    }
+
     /// A short name for metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Held { .. } => "held",
+            Self::Planned => "planned",
             Self::Binding { .. } => "binding",
             Self::Bound => "bound",
         }

@@ -85,13 +85,14 @@ impl Book {
     }
 
     /// How many holders are in each state, by [`HolderState::name`].
-    pub fn census(&self) -> [(&'static str, usize); 3] {
-        let mut counts = [("held", 0), ("binding", 0), ("bound", 0)];
+    pub fn census(&self) -> [(&'static str, usize); 4] {
+        let mut counts = [("held", 0), ("planned", 0), ("binding", 0), ("bound", 0)];
         for holder in self.holders.values() {
             let place = match holder.state {
                 HolderState::Held { .. } => 0,
-                HolderState::Binding { .. } => 1,
-                HolderState::Bound => 2,
+                HolderState::Planned => 1,
+                HolderState::Binding { .. } => 2,
+                HolderState::Bound => 3,
             };
             counts[place].1 += 1;
         }

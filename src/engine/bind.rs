@@ -23,7 +23,13 @@ impl Engine {
         if pod.request.is_empty() {
             return write(&pod, Grant { node, containers: Vec::new() });
         }
-        match self.commit(now, &pod, &node) {
+        if (pod.gang.is_some() || pod.planned.is_some()) && !self.lane.has(&pod.uid) {
+            self.record(now, &pod).pod = pod.clone();
+            self.lane_pod(now, &pod);
+        }
+        let committed = self.against_plan(&pod, &node).map_or_else(|| self.commit(now, &pod, &node), Err);
+        self.lane_again(now, &pod.uid);
+        match committed {
             Ok(grant) => {
                 let record = self.record(now, &pod);
                 record.refused = None;
@@ -62,6 +68,7 @@ impl Engine {
                 self.book.set_plain(uid, node, holder.load);
             }
             BindOutcome::Bound => self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder }),
+            BindOutcome::Refused if self.promise_again(now, uid, holder.grant.as_ref()) => {}
             BindOutcome::Refused => {
                 self.book.release(uid);
                 self.gained(now);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::domains::Domains;
-use super::group::Groups;
+use super::lane::Lane;
 use super::valuation::Valuation;
 use super::verdicts::Verdicts;
 use super::wake::Gain;
-use super::{Answer, Input, Output, PodRef, Trace};
+use super::{Answer, Effect, Input, Output, PodRef, Trace};
 use crate::book::{Book, Holder, HolderState, Load, Shape, Violation, takes};
 use crate::model::{Budget, Grant, Health, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
 use crate::policy::{Profiles, Rules};
@@ -23,7 +23,9 @@ pub struct Engine {
     pub(super) book: Book,
     pub(super) fabric: Fabric,
     pub(super) domains: Domains,
-    pub(super) groups: Groups,
+    pub(super) lane: Lane,
+    /// What this step wants done.
+    pub(super) effects: Vec<Effect>,
     /// Pods that ask for something managed, by UID.
     pub(super) pods: BTreeMap<PodUid, Record>,
     /// By namespace and name.
@@ -40,6 +42,7 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) pod: Pod,
+    pub(super) first_seen_at: Time,
     pub(super) seen_at: Time,
     /// Its last refusal, until it is placed.
     pub(super) refused: Option<(Time, Reason)>,
@@ -75,6 +78,8 @@ pub struct Census {
     pub refused: BTreeMap<&'static str, u64>,
     /// Holds that nobody confirmed in time, since the start.
     pub holds_expired: u64,
+    /// Gangs of more than one pod by phase.
+    pub gangs: BTreeMap<&'static str, usize>,
 }
 
 impl Engine {
@@ -89,7 +94,8 @@ impl Engine {
             book: Book::default(),
             fabric,
             domains: Domains::default(),
-            groups: Groups::default(),
+            lane: Lane::default(),
+            effects: Vec::new(),
             pods: BTreeMap::new(),
             quotas: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -102,6 +108,12 @@ impl Engine {
 
     /// Takes one input at a time that the caller read off its clock.
     pub fn step(&mut self, now: Time, input: Input<'_>) -> Output {
+        let mut output = self.take(now, input);
+        output.effects.append(&mut self.effects);
+        output
+    }
+
+    fn take(&mut self, now: Time, input: Input<'_>) -> Output {
         match input {
             Input::PodApplied(pod) => self.pod_applied(now, pod),
             Input::PodDeleted(uid) => self.pod_deleted(now, &uid),
@@ -114,13 +126,14 @@ impl Engine {
             Input::PriorityClassApplied(class) => drop(self.priority_classes.insert(class.name.clone(), class)),
             Input::PriorityClassDeleted(name) => drop(self.priority_classes.remove(&name)),
             Input::ProfilesReplaced(profiles) => self.profiles_replaced(now, profiles),
-            Input::Synced => self.synced = true,
-            Input::Desynced => self.synced = false,
+            Input::Synced => self.synced(now),
+            Input::Desynced => self.desynced(now),
             Input::Relisted { pods, nodes } => return self.relisted(now, pods, nodes),
             Input::Tick => return self.tick(now),
             Input::Prepare => self.prepare(),
-            // The lane that plans ahead is on its way; until then nobody sends these.
-            Input::GangApplied(_) | Input::GangDeleted(_) | Input::Plan => {}
+            Input::GangApplied(spec) => self.gang_applied(now, spec),
+            Input::GangDeleted(id) => self.gang_deleted(now, &id),
+            Input::Plan => return self.plan_next(now),
             Input::BindOutcome { uid, node, outcome } => self.bind_outcome(now, &uid, &node, outcome),
             Input::Filter(_) | Input::Prioritize(_) | Input::Preempt(_) | Input::Bind(_) if !self.synced => {
                 return Output { answer: Answer::NotReady, ..Output::default() };
@@ -131,6 +144,18 @@ impl Engine {
             Input::Bind(query) => return self.bind(now, query),
         }
         Output::default()
+    }
+
+    fn synced(&mut self, now: Time) {
+        if !std::mem::replace(&mut self.synced, true) {
+            self.take_over(now);
+        }
+    }
+
+    fn desynced(&mut self, now: Time) {
+        if std::mem::replace(&mut self.synced, false) {
+            self.step_down(now);
+        }
     }
 
     /// The profiles in force.
@@ -214,12 +239,13 @@ impl Engine {
             drift: self.counts.drift.clone(),
             refused: self.counts.refused.clone(),
             holds_expired: self.counts.holds_expired,
+            gangs: self.lane.census(),
         }
     }
 
     /// The record of a pod, with the newest view of it.
     pub(super) fn record(&mut self, now: Time, pod: &Pod) -> &mut Record {
-        let fresh = || Record { pod: pod.clone(), seen_at: now, refused: None, told: None, trace: None };
+        let fresh = || Record { pod: pod.clone(), first_seen_at: now, seen_at: now, refused: None, told: None, trace: None };
         let record = self.pods.entry(pod.uid.clone()).or_insert_with(fresh);
         record.seen_at = now;
         record

@@ -25,6 +25,13 @@ pub(super) struct Judged {
     refused: Vec<(Reason, Curable)>,
 }
 
+impl Judged {
+    /// Why nodes were refused.
+    pub(super) fn refused(&self) -> &[(Reason, Curable)] {
+        &self.refused
+    }
+}
+
 impl Engine {
     pub(super) fn filter(&mut self, now: Time, query: FilterQuery<'_>) -> Output {
         let FilterQuery { pod, names } = query;
@@ -40,8 +47,10 @@ impl Engine {
             let refusal = self.story(pod, names, &[(Reason::BindingUndecided, len(names))]);
             return self.refuse_pod(now, pod, names, refusal);
         }
-        if let Some(gang) = &pod.gang {
-            return self.filter_member(now, query, gang);
+        if (pod.gang.is_some() || self.lane.has(&pod.uid))
+            && let Some(output) = self.filter_member(now, query)
+        {
+            return output;
         }
         // A new attempt: whatever an earlier one held is free again, for this pod first.
         if self.book.release(&pod.uid).is_some() {
@@ -112,7 +121,7 @@ impl Engine {
     fn committed_to(&self, uid: &PodUid) -> Option<NodeName> {
         let holder = self.book.holder(uid)?;
         match holder.state {
-            HolderState::Held { .. } => None,
+            HolderState::Held { .. } | HolderState::Planned => None,
             HolderState::Binding { .. } | HolderState::Bound => Some(holder.node.clone()),
         }
     }
@@ -227,7 +236,7 @@ pub(super) fn impossible(pod: &Pod) -> Refusal {
 }
 
 /// How often each reason was given, most frequent first.
-fn tally(refused: &[(Reason, Curable)]) -> Vec<(Reason, u32)> {
+pub(super) fn tally(refused: &[(Reason, Curable)]) -> Vec<(Reason, u32)> {
     let mut counts: Vec<(Reason, u32)> = Vec::new();
     for (reason, _) in refused {
         match counts.iter_mut().find(|(known, _)| known == reason) {

@@ -27,12 +27,13 @@ impl Engine {
         } else if pod.unschedulable {
             self.drop_stale_hold(now, &pod.uid);
         }
-        let bound = pod.node.is_some();
+        let (bound, uid) = (pod.node.is_some(), pod.uid.clone());
         let record = self.record(now, &pod);
         record.pod = pod;
         if bound {
             record.refused = None;
         }
+        self.lane_news(now, &uid);
     }
 
     /// A pod without devices counts for what else it takes of its node.
@@ -50,11 +51,12 @@ impl Engine {
     pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
         self.book.drop_plain(uid);
         let record = self.pods.remove(uid);
-        if self.book.release(uid).is_some() {
+        let held = self.book.release(uid);
+        if held.is_some() {
             self.gained(now);
         }
         if let Some(record) = record {
-            self.member_gone(now, &record.pod);
+            self.lane_gone(now, &record.pod, held);
         }
     }
 

@@ -8,15 +8,17 @@ use crate::model::{Reason, SHARE_MILLI};
 impl Engine {
     /// The first quota of the pod's namespace that granting it would pass. What the pod itself holds does not count.
     pub(super) fn quota_exceeded(&self, pod: &Pod) -> Option<(&Quota, Refusal)> {
-        self.quota_exceeded_by(pod, 1)
+        self.quota_exceeded_by(&[(pod, 1)])
     }
 
-    /// The same for so many pods like it.
-    pub(super) fn quota_exceeded_by(&self, pod: &Pod, pods: u32) -> Option<(&Quota, Refusal)> {
+    /// The same for so many pods like each, all of one namespace, none of which holds anything but perhaps the first.
+    pub(super) fn quota_exceeded_by(&self, pods: &[(&Pod, u32)]) -> Option<(&Quota, Refusal)> {
+        let (pod, _) = pods.first()?;
         let first = (pod.key.namespace.clone(), std::sync::Arc::from(""));
         let of_namespace = self.quotas.range(first..).map(|(_, quota)| quota).take_while(|quota| quota.namespace == pod.key.namespace);
         of_namespace.flat_map(|quota| quota.hard.iter().map(move |line| (quota, line))).find_map(|(quota, (resource, hard))| {
-            let (asked, held) = (self.asked_milli(pod, resource) * u64::from(pods), self.held_milli(pod, resource));
+            let asked: u64 = pods.iter().map(|(pod, count)| self.asked_milli(pod, resource) * u64::from(*count)).sum();
+            let held = self.held_milli(pod, resource);
             let hard_milli = u64::from(*hard) * 1000;
             (asked > 0 && held + asked > hard_milli).then(|| (quota, refusal(quota, resource, asked, held, hard_milli)))
         })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group::Groups;
+use super::lane::Lane;
 use super::{Engine, Output, Trace};
 use crate::book::{HolderState, takes};
 use crate::model::{Node, NodeName, Pod, PodUid, Time};
@@ -53,7 +53,7 @@ impl Engine {
             .book
             .holders()
             .filter(|holder| settled(holder.changed_at) && !holder.takes.is_empty() && !occupying.contains_key(&holder.uid))
-            .filter(|holder| !Groups::stands_in(&holder.uid))
+            .filter(|holder| !Lane::stands_in(&holder.uid))
             .map(|holder| holder.uid.clone())
             .collect();
         for uid in redundant {

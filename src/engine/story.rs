@@ -70,6 +70,8 @@ fn remedy(reason: &Reason) -> String {
         Reason::InvalidRequest => "change the request".into(),
         Reason::BindingUndecided => "none needed: the API server's answer or a deadline of minutes decides".into(),
         Reason::GroupDoesNotFit | Reason::NoDomainForGroup | Reason::GroupInvalid => "see the group's own story".into(),
+        Reason::GroupIncomplete => "create the missing members".into(),
+        Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),
         Reason::QuotaExceeded(name) => format!("raise ResourceQuota {name}"),
     }

@@ -22,11 +22,13 @@ pub(super) struct Gain {
 
 impl Engine {
     pub(super) fn gained(&mut self, now: Time) {
+        self.lane.gained();
         self.gain = Some(Gain { first: self.gain.map_or(now, |gain| gain.first), last: now });
     }
 
     pub(super) fn tick(&mut self, now: Time) -> Output {
         self.expire(now);
+        self.lane_tick(now);
         Output { effects: self.wake(now), ..Output::default() }
     }
 
@@ -36,15 +38,15 @@ impl Engine {
             .holders()
             .filter(|holder| match holder.state {
                 HolderState::Held { until } | HolderState::Binding { until, .. } => until <= now,
-                HolderState::Bound => false,
+                HolderState::Planned | HolderState::Bound => false,
             })
             .map(|holder| holder.uid.clone())
             .collect();
-        self.groups.expire(now);
         for uid in due {
             self.book.release(&uid);
             self.counts.holds_expired += 1;
             self.gained(now);
+            self.lane_again(now, &uid);
         }
     }
 
@@ -55,6 +57,9 @@ impl Engine {
         let mut touches = Vec::new();
         for record in self.pods.values_mut() {
             let Some((refused_at, reason)) = record.refused.clone().filter(|(at, _)| *at <= first) else { continue };
+            if self.lane.has(&record.pod.uid) {
+                continue; // Woken by its nomination, when it has a place.
+            }
             if touches.len() == TOUCHES_MAX {
                 return touches; // The rest at the next tick: the gain is still open.
             }

@@ -10,6 +10,7 @@
 //! ```
 
 mod choose;
+pub mod life;
 mod place;
 mod plan;
 mod seats;

@@ -93,6 +93,13 @@ pub struct GangRef {
     pub rank: Option<u32>,
 }
 
+impl GangRef {
+    /// Size and minimum, where the pod says how many there will be.
+    pub fn said(&self) -> Option<(u32, u32)> {
+        self.size.map(|size| (size, self.min.unwrap_or(size)))
+    }
+}
+
 /// What the object that stands for a gang says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GangSpec {

@@ -42,6 +42,10 @@ pub enum Reason {
     NoDomainForGroup,
     /// The pod's group, or its wish for a topology, cannot be read or means nothing here.
     GroupInvalid,
+    /// Not all members of the pod's group are there.
+    GroupIncomplete,
+    /// The pod's group has all its members and waits for its turn to be planned.
+    GroupQueued,
     /// The plan of the pod's group has it elsewhere, and that node was not offered.
     PlannedElsewhere,
 }
@@ -76,6 +80,8 @@ impl Reason {
             Self::GroupDoesNotFit => "group-does-not-fit",
             Self::NoDomainForGroup => "no-domain-for-group",
             Self::GroupInvalid => "group-invalid",
+            Self::GroupIncomplete => "group-incomplete",
+            Self::GroupQueued => "group-queued",
             Self::PlannedElsewhere => "planned-elsewhere",
         }
     }
@@ -100,6 +106,8 @@ impl fmt::Display for Reason {
             Self::GroupDoesNotFit => f.write_str("gangplank: the group does not fit as a whole"),
             Self::NoDomainForGroup => f.write_str("gangplank: no topology domain holds the group as it requires"),
             Self::GroupInvalid => f.write_str("gangplank: the group's annotations cannot be honoured"),
+            Self::GroupIncomplete => f.write_str("gangplank: waiting for the other members of the group"),
+            Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")

@@ -90,20 +90,37 @@ impl Direct {
     fn step(&mut self, input: Input<'_>) -> Answer {
         self.now = self.now + STEP;
         let output = self.engine.step(self.now, input);
+        self.carry_out(output.effects);
+        self.work_ahead();
+        output.answer
+    }
+
+    /// What the host does while nobody asks.
+    fn work_ahead(&mut self) {
         while self.engine.wants_to_prepare() {
             self.engine.step(self.now, Input::Prepare);
         }
-        for effect in output.effects {
+        while self.engine.wants_to_plan() {
+            let output = self.engine.step(self.now, Input::Plan);
+            self.carry_out(output.effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Touch(pod) => self.touched.push(pod.uid),
-                Effect::Nominate { pod, node } => self.cluster.nominate(&pod.uid, node),
+                Effect::Nominate { pod, node } => {
+                    self.cluster.nominate(&pod.uid, node);
+                    // Any change of a pod wakes it.
+                    self.touched.push(pod.uid);
+                }
                 Effect::Release { pod, plan } => self.cluster.release(&pod.uid, plan),
                 Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
                 // What an event says is in the trace too; nothing here can be suspended.
                 Effect::Event(_) | Effect::Suspend { .. } => {}
             }
         }
-        output.answer
     }
 
     fn ask(&mut self, pod: &SimPod, names: &[NodeName], verb: Verb) -> Answer {
@@ -119,11 +136,7 @@ impl Direct {
         if let Some(refusal) = output.trace.as_ref().and_then(|trace| trace.refusal.clone()) {
             self.stories.insert(pod.pod.uid.clone(), refusal);
         }
-        for effect in output.effects {
-            if let Effect::Touch(pod) = effect {
-                self.touched.push(pod.uid);
-            }
-        }
+        self.carry_out(output.effects);
         output.answer
     }
 }

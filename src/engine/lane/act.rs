@@ -1,0 +1,201 @@
+//! From phase to phase: what [`crate::gang::life::next`] asks for is done here, in the book and as effects. Nothing is
+//! done before the books are complete and this replica has the voice.
+
+use super::{Gang, STAND_IN, Step, VACANT};
+use crate::book::{Holder, HolderState};
+use crate::engine::decider::reference;
+use crate::engine::{Effect, Engine};
+use crate::gang::life::{Act, Phase, next};
+use crate::gang::{Member, Planned};
+use crate::model::{GangId, GangKind, PlanRecord, Pod, PodKey, PodUid, Time};
+
+impl Engine {
+    /// Moves a gang on as far as it goes.
+    pub(super) fn advance(&mut self, now: Time, id: &GangId) {
+        if !self.synced {
+            return;
+        }
+        while let Some(gang) = self.lane.gangs.get(id) {
+            let members = self.lane.members(id, gang, now);
+            let (phase, act) = next(gang.phase, &members, now);
+            if phase == gang.phase && act == Act::Rest {
+                break;
+            }
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.phase = phase;
+            }
+            match act {
+                Act::Rest => {}
+                Act::GiveBack => self.give_back(now, id),
+                Act::Release => self.release_members(id),
+                Act::Remind => self.remind(id),
+                Act::Undo => self.undo(now, id),
+                Act::Resume => self.resume(id),
+            }
+        }
+        self.take_turn(id);
+    }
+
+    /// Enters a gang among those that wait for a plan, or takes it out.
+    pub(super) fn take_turn(&mut self, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        let joins = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && gang.tally.waiting > 0;
+        let waits = gang.phase == Phase::Queued || joins;
+        let turn = gang.turn.clone();
+        if !waits || !self.may_be_planned(gang) {
+            self.lane.ready.remove(&turn);
+            self.lane.refused.remove(&turn);
+        } else if !self.lane.refused.contains(&turn) {
+            self.lane.ready.insert(turn);
+        }
+    }
+
+    /// A pod that never had our gate is ours only if kube-scheduler asks about it.
+    fn may_be_planned(&self, gang: &Gang) -> bool {
+        let gated = |uid: &PodUid| self.pods.get(uid).is_some_and(|record| record.pod.gated || record.pod.planned.is_some());
+        gang.asked || gang.members.iter().all(|(uid, step)| *step != Step::Waiting || gated(uid))
+    }
+
+    /// What members hold that are not bound is free again.
+    pub(super) fn give_back(&mut self, now: Time, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        for uid in gang.with_places() {
+            self.book.release(&uid);
+            self.gained(now);
+            if let Some(pod) = self.pods.get(&uid).map(|record| &record.pod).filter(|pod| pod.nominated.is_some()) {
+                self.effects.push(Effect::Nominate { pod: reference(pod), node: None });
+            }
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.set(&uid, Some(Step::Waiting));
+            }
+        }
+        self.give_up_vacancies(now, id);
+    }
+
+    fn give_up_vacancies(&mut self, now: Time, id: &GangId) {
+        let vacant = self.lane.gangs.get_mut(id).map(|gang| std::mem::take(&mut gang.vacant)).unwrap_or_default();
+        for seat in vacant {
+            if self.book.release(&seat.member.uid).is_some() {
+                self.gained(now);
+            }
+        }
+    }
+
+    /// Gates off, and the plan on each pod in the same write. A pod that never had a gate needs none: its members are
+    /// planned anew beside the bound ones if this process ends.
+    pub(super) fn release_members(&mut self, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        for uid in gang.with_places() {
+            let Some(plan) = self.promise(id, gang, &uid) else { continue };
+            let Some(pod) = self.pods.get(&uid).map(|record| &record.pod) else { continue };
+            let stale = pod.planned.as_ref().is_some_and(|planned| *planned != plan);
+            if pod.gated || stale {
+                self.effects.push(Effect::Release { pod: reference(pod), plan: Some(plan) });
+            }
+        }
+    }
+
+    /// What is written on a member.
+    pub(super) fn promise(&self, id: &GangId, gang: &Gang, uid: &PodUid) -> Option<PlanRecord> {
+        let grant = self.book.holder(uid).filter(|holder| holder.state == HolderState::Planned)?.grant.clone()?;
+        let rank = gang.ranks.get(uid).copied().filter(|_| id.kind != GangKind::Alone);
+        Some(PlanRecord { epoch: gang.epoch, grant, rank })
+    }
+
+    /// Tells kube-scheduler again where those go that are not bound.
+    fn remind(&mut self, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        for uid in gang.with_places() {
+            let (Some(node), Some(pod)) = (self.place_of(&uid), self.pods.get(&uid).map(|record| &record.pod)) else { continue };
+            if pod.nominated.as_ref() == Some(&node) {
+                self.effects.push(Effect::Touch(reference(pod)));
+            } else {
+                self.effects.push(Effect::Nominate { pod: reference(pod), node: Some(node) });
+            }
+        }
+        self.release_members(id);
+    }
+
+    /// Takes back what is bound of a gang that cannot be whole: through an owner that can be suspended, so that no pod
+    /// counts as failed. A pod that nobody would create again stays.
+    fn undo(&mut self, now: Time, id: &GangId) {
+        self.give_back(now, id);
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        let bound: Vec<&Pod> = gang.at(|step| step == Step::Bound).iter().filter_map(|uid| Some(&self.pods.get(uid)?.pod)).collect();
+        let owner = self.lane.spec(id).and_then(|spec| spec.suspend.clone()).or_else(|| bound.iter().find_map(|pod| self.suspendable(pod)));
+        if let Some(owner) = owner {
+            self.effects.push(Effect::Suspend { owner, suspend: true });
+            return;
+        }
+        for pod in bound.into_iter().filter(|pod| pod.controller.is_some()) {
+            self.effects.push(Effect::Evict { pod: reference(pod), why: "the rest of its gang cannot start" });
+        }
+    }
+
+    /// The owner of a pod that can be suspended, as the pod's controller says it.
+    fn suspendable(&self, pod: &Pod) -> Option<crate::model::OwnerRef> {
+        let controller = pod.controller.as_ref()?;
+        self.lane.specs.values().find(|spec| spec.id.uid == controller.uid)?.suspend.clone()
+    }
+
+    fn resume(&mut self, id: &GangId) {
+        let owner = self.lane.spec(id).filter(|spec| spec.suspended_by_us).and_then(|spec| spec.suspend.clone());
+        self.effects.extend(owner.map(|owner| Effect::Suspend { owner, suspend: false }));
+    }
+
+    /// Holds the place of a member that is gone for the one that replaces it.
+    pub(super) fn keep_place(&mut self, now: Time, id: &GangId, pod: &Pod, holder: Holder) {
+        let Some(grant) = holder.grant.clone() else { return };
+        let Some(gang) = self.lane.gangs.get_mut(id) else { return };
+        let rank = gang.ranks.remove(&pod.uid).unwrap_or(0);
+        let uid = PodUid::new(format!("{STAND_IN}{}", pod.uid));
+        let key = PodKey::new(pod.key.namespace.clone(), format!("{} (gone)", pod.key.name));
+        let node = holder.node.clone();
+        gang.vacant.push(Planned { member: Member { uid: uid.clone(), key: key.clone() }, rank, node: node.clone(), grant });
+        let upheld = self.book.node(node.as_str()).is_some();
+        if upheld {
+            let state = HolderState::Held { until: now + VACANT };
+            self.book.set_holder(Holder { uid, key, state, changed_at: now, ..holder });
+        }
+    }
+
+    /// Time passed: deadlines, owners that wait to be resumed, elastic gangs whose last members do not come.
+    pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
+        let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
+        for id in ids {
+            let Some(gang) = self.lane.gangs.get(&id) else { continue };
+            let due = gang.phase.deadline().is_some_and(|until| until <= now);
+            let vacant = !gang.vacant.is_empty();
+            // A release without a plan that nobody carried out, and pods of a controller whose object nobody shows.
+            let stays = gang.phase == Phase::Collecting && matches!(id.kind, GangKind::Owner | GangKind::Alone);
+            if stays {
+                self.look_at_members(now, &id);
+            }
+            if vacant {
+                self.forget_lapsed_vacancies(&id);
+            }
+            if due || self.lane.gangs.get(&id).is_some_and(|gang| gang.phase == Phase::Collecting) {
+                self.advance(now, &id);
+            }
+        }
+        self.resume_owners();
+    }
+
+    fn forget_lapsed_vacancies(&mut self, id: &GangId) {
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            let book = &self.book;
+            gang.vacant.retain(|seat| book.holder(&seat.member.uid).is_some());
+        }
+    }
+
+    /// An owner that we suspended goes on once none of its pods is bound, whoever of us suspended it.
+    fn resume_owners(&mut self) {
+        let due = self.lane.specs.values().filter(|spec| spec.suspended_by_us).filter(|spec| {
+            let gang = self.lane.gangs.get(&spec.id);
+            gang.is_none_or(|gang| gang.tally.bound == 0 && gang.phase != Phase::Undoing)
+        });
+        let resumed: Vec<Effect> =
+            due.filter_map(|spec| spec.suspend.clone()).map(|owner| Effect::Suspend { owner, suspend: false }).collect();
+        self.effects.extend(resumed);
+    }
+}

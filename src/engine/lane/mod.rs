@@ -1,0 +1,383 @@
+//! The planned lane: gangs, of which a single pod is the smallest. Here it is known which pods belong together and how far
+//! each gang is; `plan` finds places, `ask` answers filter and bind from the plan, `act` carries a gang from phase to
+//! phase (the phases are [`crate::gang::life`]'s), `recover` reads promises back after a restart.
+//!
+//! A member is known by what the watch says of it and what the book holds for it; nothing else is remembered that a
+//! restart could lose, but refusals and deadlines.
+
+mod act;
+mod ask;
+mod plan;
+mod recover;
+mod roles;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Engine;
+use crate::book::{Holder, HolderState};
+use crate::gang::Planned;
+use crate::gang::life::{Members, Phase};
+use crate::model::{GangId, GangKind, GangRef, GangSpec, NodeName, Pod, PodKey, PodUid, Refusal, Time};
+
+/// Gangs and their members.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    gangs: BTreeMap<GangId, Gang>,
+    gang_of: BTreeMap<PodUid, GangId>,
+    /// What objects say of gangs, by what members can name them by.
+    specs: BTreeMap<(GangKind, PodKey), GangSpec>,
+    /// Gangs that wait for a plan, the most urgent first.
+    ready: BTreeSet<Turn>,
+    /// Gangs that were planned in vain since there was last room to gain.
+    refused: BTreeSet<Turn>,
+    /// There is more room than when `refused` were.
+    gained: bool,
+    /// The highest plan epoch that was seen or given.
+    epoch: u64,
+}
+
+/// When a gang's turn is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    priority: Reverse<i32>,
+    created_at: Time,
+    id: GangId,
+}
+
+/// One gang.
+#[derive(Debug)]
+struct Gang {
+    /// Size and minimum, as members say.
+    said: Option<(u32, u32)>,
+    phase: Phase,
+    members: BTreeMap<PodUid, Step>,
+    tally: Members,
+    turn: Turn,
+    /// kube-scheduler asked about a member: it is ours, gate or no gate.
+    asked: bool,
+    joined_at: Time,
+    /// Its plan's.
+    epoch: u64,
+    /// Where its plan has it, for people.
+    domains: String,
+    /// Why it has no plan.
+    refusal: Option<Refusal>,
+    /// Which of it each member is.
+    ranks: BTreeMap<PodUid, u32>,
+    /// Places of members that are gone, held for those that replace them.
+    vacant: Vec<Planned>,
+    /// Whole plans made anew because kube-scheduler refused a node, since the last release.
+    replanned: u32,
+}
+
+/// How far one member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Somebody else's gate holds it, or it is going: it does not count.
+    Outside,
+    /// Without a place.
+    Waiting,
+    /// With a place that the book holds.
+    Planned { nominated: bool },
+    /// Bound, or being bound.
+    Bound,
+}
+
+/// An elastic gang is planned without its last members when none came for so long.
+const QUIET: Duration = Duration::from_secs(5);
+/// So long is waited for the object that says whether pods of a controller start together.
+const OBJECT: Duration = Duration::from_secs(10);
+/// How long devices wait for a member that replaces one that is gone: controllers create within seconds.
+const VACANT: Duration = Duration::from_secs(60);
+/// No UID that an API server gives begins so.
+const STAND_IN: &str = "gang:";
+
+impl Gang {
+    fn new(turn: Turn) -> Self {
+        Self {
+            said: None,
+            phase: Phase::default(),
+            members: BTreeMap::new(),
+            tally: Members::default(),
+            turn,
+            asked: false,
+            joined_at: Time::default(),
+            epoch: 0,
+            domains: String::new(),
+            refusal: None,
+            ranks: BTreeMap::new(),
+            vacant: Vec::new(),
+            replanned: 0,
+        }
+    }
+
+    /// Notes how far a member is; none: it is gone.
+    fn set(&mut self, uid: &PodUid, step: Option<Step>) {
+        let before = match step {
+            Some(step) => self.members.insert(uid.clone(), step),
+            None => self.members.remove(uid),
+        };
+        if let Some(before) = before {
+            self.count(before, |count| *count -= 1);
+        }
+        if let Some(step) = step {
+            self.count(step, |count| *count += 1);
+        }
+    }
+
+    fn count(&mut self, step: Step, change: impl Fn(&mut u32)) {
+        match step {
+            Step::Outside => {}
+            Step::Waiting => change(&mut self.tally.waiting),
+            Step::Planned { nominated } => {
+                change(&mut self.tally.planned);
+                if !nominated {
+                    change(&mut self.tally.unnominated);
+                }
+            }
+            Step::Bound => change(&mut self.tally.bound),
+        }
+    }
+
+    /// Members at a step.
+    fn at(&self, wanted: impl Fn(Step) -> bool) -> Vec<PodUid> {
+        self.members.iter().filter(|(_, step)| wanted(**step)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    fn with_places(&self) -> Vec<PodUid> {
+        self.at(|step| matches!(step, Step::Planned { .. }))
+    }
+
+    /// Nothing is known of it but its name.
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.phase != Phase::Undoing
+    }
+}
+
+impl Lane {
+    /// Whether a holder stands in for a member that is gone.
+    pub(super) fn stands_in(uid: &PodUid) -> bool {
+        uid.as_str().starts_with(STAND_IN)
+    }
+
+    /// There is more room than there was.
+    pub(super) fn gained(&mut self) {
+        self.gained = true;
+    }
+
+    /// How many gangs of more than one pod are in each phase.
+    pub(super) fn census(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts: BTreeMap<&'static str, usize> = Phase::NAMES.into_iter().map(|name| (name, 0)).collect();
+        for gang in self.gangs.iter().filter(|(id, _)| id.kind != GangKind::Alone).map(|(_, gang)| gang) {
+            *counts.entry(gang.phase.name()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Whether a pod goes by this lane.
+    pub(super) fn has(&self, uid: &PodUid) -> bool {
+        self.gang_of.contains_key(uid)
+    }
+
+    fn gang(&self, uid: &PodUid) -> Option<(&GangId, &Gang)> {
+        let id = self.gang_of.get(uid)?;
+        Some((id, self.gangs.get(id)?))
+    }
+
+    /// What the object of a gang says, if it is the one that the member means.
+    fn spec(&self, id: &GangId) -> Option<&GangSpec> {
+        self.specs.get(&(id.kind, id.key.clone())).filter(|spec| id.uid.is_empty() || spec.id.uid == id.uid)
+    }
+
+    /// How many there are to be and how few can start; none while nobody knows.
+    fn size(&self, id: &GangId, gang: &Gang) -> Option<(u32, u32)> {
+        if id.kind == GangKind::Alone {
+            return Some((1, 1));
+        }
+        gang.said.or_else(|| self.spec(id).map(|spec| (spec.size, spec.min)))
+    }
+
+    /// The counts that decide a gang's next phase.
+    fn members(&self, id: &GangId, gang: &Gang, now: Time) -> Members {
+        let Some((size, min)) = self.size(id, gang) else { return Members { wanted: None, needed: u32::MAX, ..gang.tally } };
+        let quiet = now - gang.joined_at >= QUIET;
+        Members { wanted: Some(if quiet { min } else { size }), needed: min, ..gang.tally }
+    }
+}
+
+impl Engine {
+    /// Which of its gang a pod is, where a plan says so.
+    pub fn rank(&self, uid: &PodUid) -> Option<u32> {
+        let (id, gang) = self.lane.gang(uid)?;
+        gang.ranks.get(uid).copied().filter(|_| id.kind != GangKind::Alone)
+    }
+
+    /// Takes what the watch, or a question, says of an unfinished pod with devices. The record and the book know it already.
+    pub(super) fn lane_pod(&mut self, now: Time, pod: &Pod) {
+        let Some(id) = self.identify(now, pod) else {
+            return self.lane_left(now, pod);
+        };
+        self.adopt(now, pod, &id);
+        let step = self.step_of(pod);
+        let turn = Turn { priority: Reverse(pod.priority), created_at: pod.created_at, id: id.clone() };
+        let gang = self.lane.gangs.entry(id.clone()).or_insert_with(|| Gang::new(turn));
+        if !gang.members.contains_key(&pod.uid) {
+            gang.joined_at = now;
+        }
+        if gang.members.get(&pod.uid) != Some(&step) {
+            self.lane.refused.remove(&gang.turn);
+        }
+        gang.set(&pod.uid, Some(step));
+        let said = pod.gang.as_ref().and_then(GangRef::said);
+        if gang.said != said {
+            // Of members that do not agree, the one that wants most is heard.
+            let of = |uid: &PodUid| self.pods.get(uid)?.pod.gang.as_ref()?.said();
+            gang.said = gang.members.keys().filter_map(of).max();
+        }
+        self.lane.gang_of.insert(pod.uid.clone(), id.clone());
+        self.advance(now, &id);
+    }
+
+    /// The gang of a pod; none for a pod that filter decides alone.
+    fn identify(&self, now: Time, pod: &Pod) -> Option<GangId> {
+        if let Some(id) = self.lane.gang_of.get(&pod.uid)
+            && id.kind != GangKind::Alone
+            && (!id.uid.is_empty() || self.lane.spec(id).is_none())
+            && !(id.kind == GangKind::Owner && self.starts_alone(now, pod, id))
+        {
+            return Some(id.clone());
+        }
+        if let Some(GangRef { id, .. }) = &pod.gang
+            && !(id.kind == GangKind::Owner && self.starts_alone(now, pod, id))
+        {
+            let uid = self.lane.spec(id).map_or_else(|| id.uid.clone(), |spec| spec.id.uid.clone());
+            return Some(GangId { uid, ..id.clone() });
+        }
+        let planned = self.book.holder(&pod.uid).is_some_and(|holder| holder.state == HolderState::Planned);
+        let ours = pod.node.is_none() && (pod.gated || planned || pod.planned.is_some());
+        ours.then(|| GangId::alone(pod.key.clone(), pod.uid.as_str().into()))
+    }
+
+    /// Pods of a controller start alone if it says so, or if nobody says anything for a while.
+    fn starts_alone(&self, now: Time, pod: &Pod, id: &GangId) -> bool {
+        let patience = self.pods.get(&pod.uid).map_or(now, |record| record.first_seen_at) + OBJECT;
+        self.lane.spec(id).map_or(now >= patience, |spec| spec.size == 1)
+    }
+
+    fn step_of(&self, pod: &Pod) -> Step {
+        match self.book.holder(&pod.uid) {
+            Some(holder) if holder.state.is_committed() => Step::Bound,
+            _ if pod.node.is_some() => Step::Bound,
+            _ if pod.gated_by_others || pod.deleting => Step::Outside,
+            Some(holder) if holder.state == HolderState::Planned => {
+                Step::Planned { nominated: pod.nominated.as_ref() == Some(&holder.node) }
+            }
+            _ => Step::Waiting,
+        }
+    }
+
+    /// Takes what its record says of a pod.
+    pub(super) fn lane_news(&mut self, now: Time, uid: &PodUid) {
+        if let Some(pod) = self.pods.get(uid).map(|record| record.pod.clone()) {
+            self.lane_pod(now, &pod);
+        }
+    }
+
+    /// Looks at a member again after the book changed.
+    pub(super) fn lane_again(&mut self, now: Time, uid: &PodUid) {
+        if self.lane.has(uid) {
+            self.lane_news(now, uid);
+        }
+    }
+
+    /// A pod is decided by filter alone from here on, or is bound and nobody's member.
+    fn lane_left(&mut self, now: Time, pod: &Pod) {
+        if self.lane.has(&pod.uid) {
+            let promised = self.book.holder(&pod.uid).is_some_and(|holder| holder.state == HolderState::Planned);
+            if promised {
+                self.book.release(&pod.uid);
+                self.gained(now);
+            }
+            self.lane_gone(now, pod, None);
+        }
+    }
+
+    /// A member is gone for good; what it held is free again, unless another member is to take its place.
+    pub(super) fn lane_gone(&mut self, now: Time, pod: &Pod, held: Option<Holder>) {
+        let Some(id) = self.lane.gang_of.remove(&pod.uid) else { return };
+        let Some(gang) = self.lane.gangs.get_mut(&id) else { return };
+        gang.set(&pod.uid, None);
+        let goes_on = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && !gang.members.is_empty();
+        if let Some(holder) = held.filter(|_| goes_on && id.kind != GangKind::Alone) {
+            self.keep_place(now, &id, pod, holder);
+        }
+        self.advance(now, &id);
+        self.forget_if_empty(now, &id);
+    }
+
+    fn forget_if_empty(&mut self, now: Time, id: &GangId) {
+        if self.lane.gangs.get(id).is_some_and(Gang::is_empty)
+            && let Some(gang) = self.lane.gangs.remove(id)
+        {
+            self.lane.ready.remove(&gang.turn);
+            self.lane.refused.remove(&gang.turn);
+            for seat in gang.vacant {
+                self.book.release(&seat.member.uid);
+                self.gained(now);
+            }
+        }
+    }
+
+    /// The object of a gang says how large it is, or says it anew.
+    pub(super) fn gang_applied(&mut self, now: Time, spec: GangSpec) {
+        let id = spec.id.clone();
+        self.lane.specs.insert((id.kind, id.key.clone()), spec);
+        self.look_at_members(now, &id);
+        self.advance(now, &id);
+    }
+
+    /// The object of a gang is gone; its members go on as they are.
+    pub(super) fn gang_deleted(&mut self, now: Time, id: &GangId) {
+        let key = (id.kind, id.key.clone());
+        if self.lane.specs.get(&key).is_some_and(|spec| spec.id.uid == id.uid) {
+            self.lane.specs.remove(&key);
+            self.advance(now, id);
+        }
+    }
+
+    /// Members that knew their gang by name alone learn which one that is.
+    fn look_at_members(&mut self, now: Time, id: &GangId) {
+        let nameless = GangId { uid: "".into(), ..id.clone() };
+        for known in [&nameless, id] {
+            let members: Vec<PodUid> = self.lane.gangs.get(known).map(|gang| gang.members.keys().cloned().collect()).unwrap_or_default();
+            for uid in members {
+                let Some(pod) = self.pods.get(&uid).map(|record| record.pod.clone()) else { continue };
+                if self.identify(now, &pod).as_ref() == Some(known) {
+                    self.lane_pod(now, &pod);
+                } else {
+                    self.move_member(now, known, &pod);
+                }
+            }
+        }
+    }
+
+    /// From one gang to the other that it belongs to, with what it holds.
+    fn move_member(&mut self, now: Time, from: &GangId, pod: &Pod) {
+        if let Some(gang) = self.lane.gangs.get_mut(from) {
+            gang.set(&pod.uid, None);
+        }
+        self.lane.gang_of.remove(&pod.uid);
+        self.forget_if_empty(now, from);
+        self.lane_pod(now, pod);
+    }
+
+    /// Where a plan has a pod.
+    fn place_of(&self, uid: &PodUid) -> Option<NodeName> {
+        self.book.holder(uid).filter(|holder| holder.state == HolderState::Planned).map(|holder| holder.node.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

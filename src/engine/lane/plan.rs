@@ -1,0 +1,349 @@
+//! Places for gangs whose turn it is: the most urgent first, each whole or not at all. A gang of one is judged as filter
+//! would judge it, with every node that kube-scheduler can be expected to offer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::roles::Roster;
+use super::{Step, Turn};
+use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
+use crate::engine::decider::{reference, shape};
+use crate::engine::filter::{impossible, len};
+use crate::engine::{Effect, Engine, Event, Output, Trace};
+use crate::gang::life::{BINDING, NOMINATION, Phase};
+use crate::gang::{Context, plan};
+use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Reason, Refusal, Time, TopologyWishes};
+
+/// Plans made or refused for one [`crate::engine::Input::Plan`], so that no question waits long.
+const AT_ONCE: usize = 8;
+
+/// What was refused a moment ago: the same again needs no second look as long as nothing got free.
+#[derive(Debug, PartialEq, Eq)]
+struct Alike {
+    shape: ShapeKey,
+    members: usize,
+    namespace: Arc<str>,
+    constraints: Constraints,
+    wishes: TopologyWishes,
+    load: (u64, u64, i32),
+    profile: Option<Arc<str>>,
+}
+
+impl Engine {
+    /// Whether [`crate::engine::Input::Plan`] would find anything to do.
+    pub fn wants_to_plan(&self) -> bool {
+        self.synced && (!self.lane.ready.is_empty() || (self.lane.gained && !self.lane.refused.is_empty()))
+    }
+
+    /// Plans the gangs whose turn it is.
+    pub(in crate::engine) fn plan_next(&mut self, now: Time) -> Output {
+        if !self.synced {
+            return Output::default();
+        }
+        if std::mem::take(&mut self.lane.gained) {
+            let again = std::mem::take(&mut self.lane.refused);
+            self.lane.ready.extend(again);
+        }
+        let mut refused: Vec<(Alike, Refusal)> = Vec::new();
+        let mut trace = None;
+        for _ in 0..AT_ONCE {
+            let Some(turn) = self.lane.ready.pop_first() else { break };
+            let alike = self.alike(&turn.id);
+            let known =
+                alike.as_ref().and_then(|alike| refused.iter().find(|(other, _)| other == alike)).map(|(_, refusal)| refusal.clone());
+            let made = match known {
+                Some(refusal) => Err(refusal),
+                None => self.plan_gang(now, &turn.id, None),
+            };
+            match made {
+                Ok(()) => {
+                    trace = self.trace_of(&turn.id);
+                    self.advance(now, &turn.id);
+                    // A plan of many took its time already.
+                    if self.lane.gangs.get(&turn.id).is_some_and(|gang| gang.members.len() > AT_ONCE) {
+                        break;
+                    }
+                }
+                Err(refusal) => {
+                    refused.extend(alike.map(|alike| (alike, refusal.clone())));
+                    self.refuse_gang(now, turn, &refusal);
+                }
+            }
+        }
+        Output { trace, ..Output::default() }
+    }
+
+    fn trace_of(&self, id: &GangId) -> Option<Arc<Trace>> {
+        let uid = self.lane.gangs.get(id)?.members.keys().next()?;
+        self.pods.get(uid)?.trace.clone()
+    }
+
+    fn alike(&self, id: &GangId) -> Option<Alike> {
+        let gang = self.lane.gangs.get(id)?;
+        let uids = gang.at(|step| step == Step::Waiting);
+        let pod = &self.pods.get(uids.first()?)?.pod;
+        // Members that differ, or that join others, are looked at each time.
+        (gang.tally.planned + gang.tally.bound == 0
+            && uids.iter().all(|uid| self.pods.get(uid).is_some_and(|record| record.pod.request == pod.request)))
+        .then_some(())?;
+        Some(Alike {
+            shape: Shape::of(&pod.request)?.key(),
+            members: uids.len(),
+            namespace: pod.key.namespace.clone(),
+            constraints: pod.constraints.clone(),
+            wishes: pod.topology.clone(),
+            load: (pod.cpu_milli, pod.memory_bytes, pod.priority),
+            profile: pod.profile.clone(),
+        })
+    }
+
+    /// Notes why a gang has no plan, where its members' explain finds it, and tells people once.
+    pub(super) fn refuse_gang(&mut self, now: Time, turn: Turn, refusal: &Refusal) {
+        let id = turn.id.clone();
+        *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
+        let trace = Arc::new(Trace { at: now, verb: "plan", refusal: Some(refusal.clone()), ..Trace::default() });
+        let Some(gang) = self.lane.gangs.get_mut(&id) else { return };
+        let news = gang.refusal.as_ref().is_none_or(|told| told.reason != refusal.reason);
+        gang.refusal = Some(refusal.clone());
+        let waiting = gang.at(|step| step == Step::Waiting);
+        self.lane.refused.insert(turn);
+        if let Some(first) = waiting.first().and_then(|uid| self.pods.get(uid)).filter(|_| news) {
+            let note = format!("{}: needs {}; {}; {}", refusal.reason, refusal.needed, refusal.there, refusal.remedy);
+            self.effects.push(Effect::Event(Event { pod: reference(&first.pod), reason: "GangWaiting", note, warning: true }));
+        }
+        for uid in waiting {
+            if let Some(record) = self.pods.get_mut(&uid) {
+                record.trace = Some(trace.clone());
+            }
+        }
+    }
+
+    /// Finds places for the members of a gang that have none, and holds them. `offered` are the names that kube-scheduler
+    /// passed for a member, where it was asked.
+    pub(super) fn plan_gang(&mut self, now: Time, id: &GangId, offered: Option<&[&str]>) -> Result<(), Refusal> {
+        let Some(gang) = self.lane.gangs.get(id) else { return Ok(()) };
+        let waiting = gang.at(|step| step == Step::Waiting);
+        if id.kind == GangKind::Alone {
+            return match waiting.first().and_then(|uid| self.pods.get(uid)).map(|record| record.pod.clone()) {
+                Some(pod) => self.plan_pod(now, id, &pod),
+                None => Ok(()),
+            };
+        }
+        let joining = gang.tally.planned + gang.tally.bound > 0;
+        let needed = self.lane.size(id, gang).map_or(usize::MAX, |(_, min)| min as usize);
+        let all = self.roster(id, &waiting, usize::MAX);
+        self.within_quota(&all)?;
+        if joining && self.take_vacancies(now, id, &all) {
+            return Ok(());
+        }
+        match self.place(now, id, &all, offered) {
+            // Fewer can start: those that are left join when there is room.
+            Err(_) if !joining && needed < waiting.len() => {
+                let some = self.roster(id, &waiting, needed);
+                self.place(now, id, &some, offered)
+            }
+            // Each joins as it can.
+            Err(_) if joining && waiting.len() > 1 => {
+                let one = self.roster(id, &waiting, 1);
+                self.place(now, id, &one, offered)
+            }
+            placed => placed,
+        }
+    }
+
+    fn within_quota(&self, roster: &Roster) -> Result<(), Refusal> {
+        let exceeded = self.quota_exceeded_by(&roster.by_role().collect::<Vec<_>>());
+        exceeded.map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    pub(super) fn place(&mut self, now: Time, id: &GangId, roster: &Roster, offered: Option<&[&str]>) -> Result<(), Refusal> {
+        let Some(lead) = roster.first() else { return Ok(()) };
+        let rules = self.rules(lead);
+        let mut wishes = roster.wishes.clone();
+        let mut names: Option<BTreeSet<&str>> = offered.map(|names| names.iter().copied().collect());
+        let anchor = self.anchor(id);
+        let everywhere: BTreeSet<NodeName>;
+        if let Some(node) = &anchor {
+            everywhere = self.fabric.nodes().map(|(name, _)| name.clone()).collect();
+            let names = names.get_or_insert_with(|| everywhere.iter().map(NodeName::as_str).collect());
+            self.stay_with(node, &mut wishes, names);
+        }
+        let group = crate::gang::Group { wishes: &wishes, ..roster.group(id) };
+        let context = Context {
+            fabric: &self.fabric,
+            profile: &rules.profile,
+            scorer: &rules.scorer,
+            offered: names.as_ref(),
+            state: HolderState::Planned,
+            now,
+        };
+        let made = plan(&mut self.book, context, &group)?;
+        self.lane.epoch += 1;
+        let epoch = self.lane.epoch;
+        let nodes: BTreeSet<&NodeName> = made.members.iter().map(|planned| &planned.node).collect();
+        let title = format!("gang {id}: {} members on {} nodes, in {}", made.members.len(), nodes.len(), made.domains);
+        let ranks: std::collections::BTreeMap<&PodUid, u32> = roster.members.iter().map(|(uid, rank)| (uid, *rank)).collect();
+        for planned in &made.members {
+            let uid = &planned.member.uid;
+            let rank = ranks.get(uid).copied().unwrap_or(planned.rank);
+            let lines = vec![title.clone(), format!("rank {rank}")];
+            let (chosen, grant) = (Some(planned.node.clone()), Some(planned.grant.clone()));
+            self.placed(now, id, uid, Trace { at: now, verb: "plan", passed: 1, chosen, grant, lines, ..Trace::default() });
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.ranks.insert(uid.clone(), rank);
+            }
+        }
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            (gang.epoch, gang.domains, gang.refusal) = (epoch, made.domains, None);
+            let first = gang.phase == Phase::Queued || gang.phase == Phase::Collecting;
+            gang.phase =
+                if first { Phase::Reserved { until: now + NOMINATION } } else { Phase::Released { until: now + BINDING, reminded: 0 } };
+            if first {
+                gang.replanned = 0;
+                let lead = roster.members.first().and_then(|(uid, _)| self.pods.get(uid)).map(|record| reference(&record.pod));
+                self.effects.extend(lead.map(|pod| Effect::Event(Event { pod, reason: "GangPlanned", note: title, warning: false })));
+            } else {
+                self.release_members(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A member has a place: it is nominated there, which wakes it if it waits in kube-scheduler.
+    fn placed(&mut self, now: Time, id: &GangId, uid: &PodUid, trace: Trace) {
+        let Some(node) = self.place_of(uid) else { return };
+        let Some(record) = self.pods.get_mut(uid) else { return };
+        (record.refused, record.trace) = (None, Some(Arc::new(trace)));
+        let nominated = record.pod.nominated.as_ref() == Some(&node);
+        if !nominated {
+            self.effects.push(Effect::Nominate { pod: reference(&record.pod), node: Some(node) });
+        } else if !record.pod.gated {
+            self.effects.push(Effect::Touch(reference(&record.pod)));
+        }
+        debug_assert!(now >= record.first_seen_at);
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            gang.set(uid, Some(Step::Planned { nominated }));
+        }
+    }
+
+    /// A node of a member that has a place already: those who join stay near it.
+    fn anchor(&self, id: &GangId) -> Option<NodeName> {
+        let gang = self.lane.gangs.get(id)?;
+        let settled = gang.members.iter().filter(|(_, step)| matches!(step, Step::Bound | Step::Planned { .. }));
+        settled.filter_map(|(uid, _)| self.book.holder(uid)).map(|holder| holder.node.clone()).min()
+    }
+
+    /// Members that replace others join those that run: in the domains that the gang requires as a whole.
+    fn stay_with(&self, node: &NodeName, wishes: &mut TopologyWishes, offered: &mut BTreeSet<&str>) {
+        let rules = self.fabric.rules();
+        let there = self.fabric.domains_of(node.as_str());
+        for wish in wishes.required.iter().filter(|wish| wish.parts == Parts::Whole) {
+            let Some(level) = rules.level_of(&wish.level) else { continue };
+            offered.retain(|name| {
+                if level == rules.levels.len() {
+                    *name == node.as_str()
+                } else {
+                    self.fabric.domains_of(name).map(|at| at[level]) == there.map(|at| at[level])
+                }
+            });
+        }
+        wishes.required.retain(|wish| wish.parts == Parts::Whole);
+        wishes.preferred.retain(|wish| wish.parts == Parts::Whole);
+    }
+
+    /// Gives places of members that are gone to those that replace them. True if all that wait got one.
+    fn take_vacancies(&mut self, now: Time, id: &GangId, roster: &Roster) -> bool {
+        let mut left = roster.members.len();
+        for (uid, _) in &roster.members {
+            let Some(pod) = self.pods.get(uid).map(|record| record.pod.clone()) else { continue };
+            let seats = self.lane.gangs.get(id).map(|gang| gang.vacant.clone()).unwrap_or_default();
+            let suits =
+                seats.iter().position(|seat| takes(&pod.request, Some(&seat.grant)).1 && self.book.holder(&seat.member.uid).is_some());
+            let Some(seat) = suits.map(|at| seats[at].clone()) else { continue };
+            self.book.release(&seat.member.uid);
+            self.promise_pod(now, &pod, seat.grant.clone());
+            let (chosen, grant) = (Some(seat.node.clone()), Some(seat.grant.clone()));
+            let lines = vec![format!("gang {id}: takes the place of rank {}, which is gone", seat.rank)];
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.vacant.retain(|other| other.member.uid != seat.member.uid);
+                gang.ranks.insert(uid.clone(), seat.rank);
+                gang.phase = Phase::Released { until: now + BINDING, reminded: 0 };
+            }
+            self.placed(now, id, uid, Trace { at: now, verb: "plan", passed: 1, chosen, grant, lines, ..Trace::default() });
+            left -= 1;
+        }
+        self.release_members(id);
+        left == 0
+    }
+
+    /// Holds a grant as promised.
+    pub(super) fn promise_pod(&mut self, now: Time, pod: &Pod, grant: crate::model::Grant) {
+        let (takes, _) = takes(&pod.request, Some(&grant));
+        self.book.set_holder(Holder {
+            uid: pod.uid.clone(),
+            key: pod.key.clone(),
+            priority: pod.priority,
+            node: grant.node.clone(),
+            state: HolderState::Planned,
+            grant: Some(grant),
+            takes,
+            load: Load::of(pod),
+            changed_at: now,
+        });
+    }
+
+    /// A place for a pod without company.
+    fn plan_pod(&mut self, now: Time, id: &GangId, pod: &Pod) -> Result<(), Refusal> {
+        let Some(shape) = shape(pod) else { return Err(impossible(pod)) };
+        if let Some((_, refusal)) = self.quota_exceeded(pod) {
+            return Err(refusal);
+        }
+        if !self.decides_by_filter(pod) {
+            // In-tree scores shall matter to it: filter decides, and it needs no promise.
+            self.effects.push(Effect::Release { pod: reference(pod), plan: None });
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.set(&pod.uid, Some(Step::Outside));
+            }
+            return Ok(());
+        }
+        let nodes: Vec<NodeName> = self.book.nodes().filter(|entry| admits(entry, pod)).map(|entry| entry.node.name.clone()).collect();
+        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+        let judged = self.judge(pod, &shape, &names, true);
+        let chosen = judged.best.and_then(|(place, _)| self.chosen(pod, &shape, names[place as usize]));
+        let Some((grant, lines)) = chosen else { return Err(self.no_node(pod, &names, judged.refused())) };
+        let (chosen, offered) = (Some(grant.node.clone()), len(&names));
+        self.promise_pod(now, pod, grant.clone());
+        self.lane.epoch += 1;
+        let epoch = self.lane.epoch;
+        let trace = Trace { at: now, verb: "plan", offered, passed: judged.fitting, chosen, grant: Some(grant), lines, ..Trace::default() };
+        self.placed(now, id, &pod.uid, trace);
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            (gang.epoch, gang.refusal, gang.phase) = (epoch, None, Phase::Reserved { until: now + NOMINATION });
+        }
+        Ok(())
+    }
+
+    fn no_node(&self, pod: &Pod, names: &[&str], refused: &[(Reason, crate::model::Curable)]) -> Refusal {
+        if names.is_empty() {
+            return Refusal {
+                reason: Reason::InsufficientDevices,
+                needed: crate::engine::story::summary(&pod.request),
+                there: "no node that its selector, affinity and tolerations admit has the CPU, the memory and room for it".into(),
+                remedy: "add such nodes, or ask for less".into(),
+            };
+        }
+        self.story(pod, names, &crate::engine::filter::tally(refused))
+    }
+}
+
+/// What kube-scheduler will check and can be known beforehand: constraints, and room besides devices.
+fn admits(entry: &crate::book::NodeEntry, pod: &Pod) -> bool {
+    let (node, constraints, room) = (&entry.node, &pod.constraints, entry.room());
+    let load = Load::of(pod);
+    room.cpu_milli >= load.cpu_milli
+        && room.memory_bytes >= load.memory_bytes
+        && room.pods >= load.pods
+        && !constraints.shut_out_by_cordon(node)
+        && constraints.untolerated(node).is_none()
+        && constraints.selects(node)
+}

@@ -1,0 +1,239 @@
+//! The life of a gang as one total function: phase, what is there, and the time go in; the next phase and what to do
+//! come out. It looks at counts alone, so that a lost, repeated or late piece of news changes when, never what.
+//!
+//! ```text
+//! Collecting --all there--> Queued --planned--> Reserved --nominated--> Released --all bound--> Bound
+//!     ^                       ^                    |                     |  ^                     |
+//!     |                       +---- given back ----+--- nobody bound ----+  +--- a member joins --+
+//!     +------------------------------ taken back <-- Undoing <-- too late, and some are bound
+//! ```
+
+use std::time::Duration;
+
+use crate::model::Time;
+
+/// Where a gang is. Nothing of it is written anywhere: after a restart it follows from the pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Members are missing.
+    #[default]
+    Collecting,
+    /// All that are needed are there, and wait for a plan.
+    Queued,
+    /// The plan holds their devices; nominations are on their way.
+    Reserved {
+        /// Without waiting longer for nominations: they are hints.
+        until: Time,
+    },
+    /// The gates are off: kube-scheduler binds.
+    Released {
+        /// When those that are not bound are reminded, or the plan is undone.
+        until: Time,
+        /// How often they were reminded.
+        reminded: u32,
+    },
+    /// Every member with a plan is bound.
+    Bound,
+    /// Some were bound and the others cannot be: those are taken back.
+    Undoing,
+}
+
+impl Phase {
+    /// A short, stable name for metrics, explain and docs/states.md.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Queued => "queued",
+            Self::Reserved { .. } => "reserved",
+            Self::Released { .. } => "released",
+            Self::Bound => "bound",
+            Self::Undoing => "undoing",
+        }
+    }
+
+    /// Every phase by name, in the order of a life.
+    pub const NAMES: [&'static str; 6] = ["collecting", "queued", "reserved", "released", "bound", "undoing"];
+
+    /// When time alone moves it on.
+    pub fn deadline(self) -> Option<Time> {
+        match self {
+            Self::Reserved { until } | Self::Released { until, .. } => Some(until),
+            Self::Collecting | Self::Queued | Self::Bound | Self::Undoing => None,
+        }
+    }
+}
+
+/// Members by what is known of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// How many are waited for before a plan is made; none while nobody knows.
+    pub wanted: Option<u32>,
+    /// How many must start together: of an elastic gang, fewer than are wanted.
+    pub needed: u32,
+    /// There, and without a place.
+    pub waiting: u32,
+    /// With a place, not bound.
+    pub planned: u32,
+    /// Of those with a place, the ones whose nomination was not seen yet.
+    pub unnominated: u32,
+    /// Bound or being bound.
+    pub bound: u32,
+}
+
+impl Members {
+    /// Whether all that are needed are there.
+    pub fn are_there(&self) -> bool {
+        self.wanted.is_some_and(|wanted| self.waiting + self.planned + self.bound >= wanted)
+    }
+
+    fn have_places(&self) -> bool {
+        self.planned + self.bound >= self.needed
+    }
+
+    fn are_bound(&self) -> bool {
+        self.planned == 0 && self.bound >= self.needed.max(1)
+    }
+}
+
+/// What a step asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing.
+    Rest,
+    /// Give back what members hold that are not bound, clear their nominations, and wait.
+    GiveBack,
+    /// Take the gates off, all at once.
+    Release,
+    /// Nominate again those that are not bound, which wakes them.
+    Remind,
+    /// Give back as [`Act::GiveBack`] does, and take the bound ones back, through an owner that can be suspended where there is one.
+    Undo,
+    /// Let a suspended owner go on.
+    Resume,
+}
+
+/// How long nominations are waited for.
+pub const NOMINATION: Duration = Duration::from_secs(3);
+/// How long members may take to be bound, each time. kube-scheduler's longest backoff is 10 s.
+pub const BINDING: Duration = Duration::from_secs(11);
+/// How often they are reminded before the plan is undone.
+pub const REMINDERS: u32 = 1;
+
+/// The next phase and what to do. Calling it again with the same facts changes nothing: [`Act::Rest`].
+pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
+    match phase {
+        Phase::Collecting | Phase::Queued if members.are_bound() => (Phase::Bound, Act::Rest),
+        Phase::Collecting if members.are_there() => (Phase::Queued, Act::Rest),
+        Phase::Queued if !members.are_there() => (Phase::Collecting, Act::Rest),
+        Phase::Reserved { .. } | Phase::Released { .. } if members.bound == 0 && !members.have_places() => {
+            (Phase::Collecting, Act::GiveBack)
+        }
+        Phase::Reserved { until } if members.unnominated == 0 || until <= now => {
+            (Phase::Released { until: now + BINDING, reminded: 0 }, Act::Release)
+        }
+        Phase::Released { .. } if members.are_bound() => (Phase::Bound, Act::Rest),
+        Phase::Released { until, reminded } if until <= now && reminded < REMINDERS => {
+            (Phase::Released { until: now + BINDING, reminded: reminded + 1 }, Act::Remind)
+        }
+        Phase::Released { until, .. } if until <= now && members.bound == 0 => (Phase::Collecting, Act::GiveBack),
+        // More than the needed ones run: those that cannot join do not take them down.
+        Phase::Released { until, .. } if until <= now && members.bound >= members.needed => (Phase::Bound, Act::GiveBack),
+        Phase::Released { until, .. } if until <= now => (Phase::Undoing, Act::Undo),
+        Phase::Bound if members.planned > 0 => (Phase::Released { until: now + BINDING, reminded: 0 }, Act::Release),
+        Phase::Bound if members.bound == 0 => (Phase::Collecting, Act::Rest),
+        Phase::Undoing if members.bound == 0 => (Phase::Collecting, Act::Resume),
+        Phase::Collecting | Phase::Queued | Phase::Reserved { .. } | Phase::Released { .. } | Phase::Bound | Phase::Undoing => {
+            (phase, Act::Rest)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_unix_ms(100_000);
+    const PAST: Time = Time::from_unix_ms(99_000);
+    const LATER: Time = Time::from_unix_ms(101_000);
+
+    fn phases() -> Vec<Phase> {
+        let mut phases = vec![Phase::Collecting, Phase::Queued, Phase::Bound, Phase::Undoing];
+        for until in [PAST, LATER] {
+            phases.push(Phase::Reserved { until });
+            phases.extend((0..=REMINDERS).map(|reminded| Phase::Released { until, reminded }));
+        }
+        phases
+    }
+
+    fn all() -> impl Iterator<Item = (Phase, Members)> {
+        let counts = || 0..=3_u32;
+        phases().into_iter().flat_map(move |phase| {
+            [(None, 1), (Some(1), 1), (Some(3), 3), (Some(3), 2)].into_iter().flat_map(move |(wanted, needed)| {
+                counts().flat_map(move |waiting| {
+                    counts().flat_map(move |planned| {
+                        (0..=planned).flat_map(move |unnominated| {
+                            counts().map(move |bound| (phase, Members { wanted, needed, waiting, planned, unnominated, bound }))
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    /// What the engine does to the counts when it acts.
+    fn done(mut members: Members, act: Act) -> Members {
+        if matches!(act, Act::GiveBack | Act::Undo) {
+            members.waiting += std::mem::take(&mut members.planned);
+            members.unnominated = 0;
+        }
+        members
+    }
+
+    #[test]
+    fn it_comes_to_rest_from_everywhere() {
+        for (start, members) in all() {
+            let (mut phase, mut members, mut steps) = (start, members, 0);
+            loop {
+                let (following, act) = next(phase, &members, NOW);
+                members = done(members, act);
+                if following == phase && act == Act::Rest {
+                    break;
+                }
+                phase = following;
+                steps += 1;
+                assert!(steps < 6, "{start:?} {members:?} runs in circles");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gates_come_off_only_when_all_that_are_needed_have_places() {
+        for (phase, members) in all() {
+            let (_, act) = next(phase, &members, NOW);
+            let joining = phase == Phase::Bound || members.bound > 0;
+            assert!(act != Act::Release || joining || members.have_places(), "{phase:?} {members:?}");
+        }
+    }
+
+    #[test]
+    fn no_phase_with_a_part_of_a_gang_bound_is_without_an_end() {
+        for (phase, members) in all() {
+            let part = members.bound > 0 && members.bound < members.needed && members.planned > 0;
+            let (following, _) = next(phase, &members, NOW);
+            let ends = following.deadline().is_some() || following == Phase::Undoing;
+            // The planner never leaves members with places in these two.
+            let never = matches!(phase, Phase::Collecting | Phase::Queued);
+            assert!(!part || ends || never, "{phase:?} {members:?} -> {following:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_is_taken_back_only_below_the_minimum_and_after_the_last_reminder() {
+        for (phase, members) in all() {
+            if next(phase, &members, NOW).1 == Act::Undo {
+                assert_eq!(phase, Phase::Released { until: PAST, reminded: REMINDERS });
+                assert!(members.bound < members.needed);
+            }
+        }
+    }
+}
