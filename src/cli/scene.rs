@@ -12,6 +12,7 @@ use crate::model::{Classes, PodKey, PodUid, PriorityClass, Quantity, Quota};
 use crate::sim::predicate::{self, Neighbours};
 use crate::sim::{Cluster, HardLimits, NodeView, SimNode, Usage};
 use crate::wire::admission::{self, Rules, Verdict};
+use crate::wire::gang::{self, GangNews};
 use crate::wire::manifest::{self, Document, Expanded, Namespaces, Place};
 use crate::wire::{AcceleratorNode, NodeObject, PriorityClassObject, QuotaObject};
 
@@ -30,6 +31,8 @@ pub(super) struct Scene {
     pub(super) quota_objects: Vec<Value>,
     /// Priority classes.
     pub(super) classes: Vec<PriorityClass>,
+    /// What objects say of gangs.
+    pub(super) gangs: Vec<GangNews>,
     /// Pods that the API server would not take.
     pub(super) refused: Vec<Refused>,
     /// What a reader should know: skipped objects, assumptions.
@@ -59,6 +62,9 @@ impl Scene {
             let object = &document.object;
             scene.surroundings(object, &reports, classes).with_context(|| document.place.to_string())?;
         }
+        let there = cluster.iter().filter_map(|document| manifest::gang_of_cluster(&document.object));
+        let asked_for = workloads.iter().filter_map(|document| manifest::gang_of_workload(&document.object));
+        scene.gangs = gang::all(there.chain(asked_for).collect());
         let mut held = BTreeMap::new();
         for Document { place, object } in cluster {
             match object["kind"].as_str() {
@@ -87,6 +93,7 @@ impl Scene {
             quotas: Vec::new(),
             quota_objects: Vec::new(),
             classes: Vec::new(),
+            gangs: Vec::new(),
             refused: Vec::new(),
             notes: Vec::new(),
             bound_before: BTreeSet::new(),

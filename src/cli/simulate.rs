@@ -70,6 +70,9 @@ pub fn simulate(cluster: Vec<Document>, workloads: Vec<Document>, profiles: impl
     let profiles = profiles.into().with_fabric(|section| with_objects(section, &cluster))?;
     let scene = Scene::build(cluster, workloads, profiles.classes())?;
     let mut world = Direct::new(scene.cluster, profiles, scene.quotas, scene.classes);
+    for gang in &scene.gangs {
+        world.gang_applied(gang.spec.clone());
+    }
     let waiting = Scheduler::new(seed).run(&mut world, |_, _| {});
     let report = Report::of(&Ended {
         cluster: world.cluster(),

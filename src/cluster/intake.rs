@@ -13,7 +13,7 @@ use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, Priority
 
 /// Which objects are there, and which of them a list under way has named.
 #[derive(Debug)]
-struct Known<Key> {
+pub(super) struct Known<Key> {
     there: BTreeSet<Key>,
     listing: Option<BTreeSet<Key>>,
 }
@@ -25,23 +25,23 @@ impl<Key> Default for Known<Key> {
 }
 
 impl<Key: Ord + Clone> Known<Key> {
-    fn listing(&mut self) {
+    pub(super) fn listing(&mut self) {
         self.listing = Some(BTreeSet::new());
     }
 
-    fn applied(&mut self, key: Key) {
+    pub(super) fn applied(&mut self, key: Key) {
         if let Some(listing) = &mut self.listing {
             listing.insert(key.clone());
         }
         self.there.insert(key);
     }
 
-    fn deleted(&mut self, key: &Key) {
+    pub(super) fn deleted(&mut self, key: &Key) {
         self.there.remove(key);
     }
 
     /// The list is complete: returns what it did not name.
-    fn listed(&mut self) -> Vec<Key> {
+    pub(super) fn listed(&mut self) -> Vec<Key> {
         let Some(listing) = self.listing.take() else { return Vec::new() };
         let gone = self.there.difference(&listing).cloned().collect();
         self.there = listing;
@@ -326,7 +326,7 @@ fn key(object: &impl Resource) -> (Arc<str>, Arc<str>) {
     (meta.namespace.as_deref().unwrap_or_default().into(), meta.name.as_deref().unwrap_or_default().into())
 }
 
-fn unreadable(host: &Host, feed: &'static str, problem: &str) {
+pub(super) fn unreadable(host: &Host, feed: &'static str, problem: &str) {
     host.metrics().unreadable.with_label_values(&[feed]).inc();
     tracing::warn!(feed, problem, "an object cannot be read and is left out");
 }

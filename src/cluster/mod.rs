@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! watches --> Intake --> Host       a feed that ends or stays broken closes the door: 503
+//! kinds   --> Gangs  --> Host       of what is installed, objects that stand for gangs
 //! relist  --> Intake --> Host       every few minutes, the whole truth
 //! lease   --> voice                 beside the active kube-scheduler or silent
 //! Binder, effects --> KubeWriter    Bindings, touches, events
@@ -12,7 +13,9 @@ mod connect;
 mod contact;
 mod effects;
 mod follow;
+mod gangs;
 mod intake;
+mod kinds;
 mod lease;
 mod named;
 mod relist;
@@ -30,8 +33,8 @@ pub use named::{NamespacedName, NamespacedNameError};
 pub use session::{Fatal, Session, SessionLimits};
 pub use writer::KubeWriter;
 
-/// Every API verb that `gangplank serve` uses, as (group, resource, verb). deploy/base/rbac.yaml grants these.
-pub const VERBS: &[(&str, &str, &str)] = &[
+/// API verbs that `gangplank serve` uses, as (group, resource, verb): [`verbs`] has all of them.
+const VERBS: &[(&str, &str, &str)] = &[
     ("", "nodes", "list"),
     ("", "nodes", "watch"),
     ("", "pods", "get"),
@@ -50,6 +53,13 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("scheduling.k8s.io", "priorityclasses", "list"),
     ("scheduling.k8s.io", "priorityclasses", "watch"),
 ];
+
+/// Every API verb that `gangplank serve` uses: deploy/base/rbac.yaml grants these. Kinds that stand for gangs are listed
+/// and watched.
+pub fn verbs() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let kinds = crate::wire::gang::KINDS.iter().map(|reader| &reader.kind);
+    VERBS.iter().copied().chain(kinds.flat_map(|kind| ["list", "watch"].map(|verb| (kind.group, kind.plural, verb))))
+}
 
 /// As [`VERBS`], in the lease's namespace, with `--lease`.
 pub const LEASE_VERBS: &[(&str, &str, &str)] = &[("coordination.k8s.io", "leases", "get")];

@@ -13,9 +13,12 @@ use tokio::task::JoinSet;
 
 use super::contact::Contact;
 use super::follow::{Feed, Take, follow};
+use super::gangs::{Gangs, TakeGangs};
 use super::intake::{Intake, TakeNodes, TakePlain, TakePods, TakeReports};
+use super::kinds::follow_kinds;
 use super::relist;
 use crate::host::{Binder, Host};
+use crate::wire::gang;
 
 /// Pods that are not finished: what leaves this selection arrives as a deletion.
 pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -91,7 +94,8 @@ impl Session {
 
     /// One book's life. `None`: it is to be thrown away.
     async fn once(&self, client: &Client) -> Option<Fatal> {
-        let contact = Contact::new(self.host.clone(), FEEDS);
+        let feeds: Vec<_> = FEEDS.iter().copied().chain(gang::KINDS.iter().map(|reader| reader.kind.feed)).collect();
+        let contact = Contact::new(self.host.clone(), &feeds);
         let intake = Intake::new(self.host.clone());
         let mut tasks = JoinSet::new();
         self.watch(&mut tasks, Api::all(client.clone()), PODS, TakePods(intake.clone()), &contact);
@@ -100,6 +104,9 @@ impl Session {
         self.watch(&mut tasks, Api::all(client.clone()), PRIORITY_CLASSES, TakePlain::priority_classes(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), BUDGETS, TakePlain::budgets(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), QUOTAS, TakePlain::quotas(self.host.clone()), &contact);
+        let (gangs, kinds) = (Gangs::new(self.host.clone()), gang::KINDS.iter().map(|reader| &reader.kind).collect());
+        let take = move |kind| TakeGangs { gangs: gangs.clone(), kind };
+        tasks.spawn(follow_kinds(client.clone(), kinds, take, contact.clone(), self.host.metrics().clone()));
         let (host, period, comparer) = (self.host.clone(), self.limits.relist_period, client.clone());
         tasks.spawn(async move { relist::compare(comparer, &intake, &host, period).await });
         let fatal = tokio::select! {

@@ -217,6 +217,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::QuotaApplied { .. }
             | Record::BudgetApplied { .. }
             | Record::PriorityClassApplied { .. }
+            | Record::GangApplied { .. }
             | Record::Bind { .. }
             | Record::ProfilesReplaced { .. }
             | Record::Relisted { .. } => json_length(record),
@@ -225,6 +226,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::QuotaDeleted { .. }
             | Record::BudgetDeleted { .. }
             | Record::PriorityClassDeleted { .. }
+            | Record::GangDeleted { .. }
             | Record::Synced
             | Record::Desynced
             | Record::Tick

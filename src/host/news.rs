@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Host;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Engine, Input};
-use crate::model::{NodeName, PodKey, PodUid};
+use crate::model::{GangId, GangSpec, NodeName, PodKey, PodUid};
+use crate::wire::gang::{GangObject, Suspends};
 use crate::wire::journal::{Outcome, Record};
 use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
 
@@ -72,6 +73,19 @@ impl Host {
     /// A PriorityClass is gone.
     pub fn priority_class_deleted(&self, name: &Arc<str>) {
         self.ask(Input::PriorityClassDeleted(name.clone()), Record::PriorityClassDeleted { name: name.clone() });
+    }
+
+    /// What an object says of one of its gangs, the one at `place`, is new.
+    pub fn gang_applied(&self, spec: GangSpec, object: &Arc<GangObject>, place: u32, suspends: Option<&Suspends>) {
+        let record = Record::GangApplied { object: object.clone(), place, suspends: suspends.cloned() };
+        self.ask(Input::GangApplied(spec), record);
+    }
+
+    /// The object that stood for a gang is gone, or stands for it no more.
+    pub fn gang_deleted(&self, id: &GangId) {
+        let (namespace, name) = (id.key.namespace.clone(), id.key.name.clone());
+        let record = Record::GangDeleted { gang: id.kind.name().into(), namespace, name, uid: id.uid.clone() };
+        self.ask(Input::GangDeleted(id.clone()), record);
     }
 
     /// The whole truth, read afresh. Objects that cannot be read are left out, as the watch leaves them out.

@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use super::{Clock, Host, Journal, JournalLimits, VerbFailure};
 use crate::engine::{BindOutcome, Input};
-use crate::model::{NodeName, PodUid, Time};
+use crate::model::{GangId, GangKind, NodeName, PodKey, PodUid, Time};
 use crate::policy::{ProfileText, Profiles};
 use crate::telemetry::Metrics;
+use crate::wire::gang::specs;
 use crate::wire::journal::{Line, Outcome, Record};
 
 /// What a replay showed.
@@ -96,6 +97,17 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::BudgetDeleted { namespace, name } => host.budget_deleted(&namespace, &name),
         Record::PriorityClassApplied { object } => host.priority_class_applied(object),
         Record::PriorityClassDeleted { name } => host.priority_class_deleted(&name),
+        Record::GangApplied { object, place, suspends } => {
+            let spec = specs(&object, suspends.as_ref()).into_iter().nth(usize::try_from(place).unwrap_or(usize::MAX));
+            if let Some(spec) = spec {
+                host.gang_applied(spec, &object, place, suspends.as_ref());
+            }
+        }
+        Record::GangDeleted { gang, namespace, name, uid } => {
+            if let Some(kind) = GangKind::ALL.into_iter().find(|kind| kind.name() == &*gang) {
+                host.gang_deleted(&GangId { kind, key: PodKey { namespace, name }, uid });
+            }
+        }
         Record::ProfilesReplaced { profiles } => {
             let texts: Vec<_> = profiles.into_iter().map(|(file, yaml)| ProfileText { file, yaml }).collect();
             drop(host.replace_profiles(&texts));

@@ -59,6 +59,22 @@ pub enum GangKind {
 }
 
 impl GangKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::PodGroup,
+        Self::SchedulerPlugins,
+        Self::Volcano,
+        Self::Koordinator,
+        Self::Kueue,
+        Self::JobSet,
+        Self::LeaderWorkerSet,
+        Self::Kubeflow,
+        Self::KubeRay,
+        Self::Annotation,
+        Self::Owner,
+        Self::Alone,
+    ];
+
     /// A short, stable name for metrics and the API.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Binding, CallError, Calls, Change, Cluster, FilterReply, RefusedNode, SimPod, Story, World};
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
-use crate::model::{Curable, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
+use crate::model::{Curable, GangSpec, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
 use crate::policy::Profiles;
 
 /// A cluster and an engine, driven one step at a time.
@@ -41,6 +41,11 @@ impl Direct {
         }
         world.step(Input::Synced);
         world
+    }
+
+    /// What an object says of a gang.
+    pub fn gang_applied(&mut self, spec: GangSpec) {
+        self.step(Input::GangApplied(spec));
     }
 
     /// The engine, for what it can tell of itself.

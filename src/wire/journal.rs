@@ -10,6 +10,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::accelerator_node::AcceleratorNode;
+use super::gang::{GangObject, Suspends};
 use super::node::NodeObject;
 use super::objects::{BudgetObject, PriorityClassObject, QuotaObject};
 use super::pod::PodObject;
@@ -51,6 +52,19 @@ pub enum Record {
     },
     PriorityClassDeleted {
         name: Arc<str>,
+    },
+    /// An object, which of its gangs the input was of, and the top-most owner that can be suspended.
+    GangApplied {
+        object: Arc<GangObject>,
+        place: u32,
+        suspends: Option<Suspends>,
+    },
+    /// `gang` is the convention's name.
+    GangDeleted {
+        gang: Arc<str>,
+        namespace: Arc<str>,
+        name: Arc<str>,
+        uid: Arc<str>,
     },
     /// Files with their texts.
     ProfilesReplaced {

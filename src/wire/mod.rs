@@ -11,7 +11,9 @@ pub mod api;
 mod error;
 pub mod extender;
 pub mod fabric;
+pub mod gang;
 pub mod journal;
+pub(crate) mod kinds;
 pub mod manifest;
 mod meta;
 pub mod node;
@@ -20,6 +22,8 @@ pub mod pod;
 
 pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec};
 pub use error::WireError;
+pub use gang::GangObject;
+pub use kinds::Kind;
 pub use meta::{Amounts, QuantityText};
 pub use node::NodeObject;
 pub use objects::{BudgetObject, PriorityClassObject, QuotaObject};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::future::join_all;
-use gangplank::cluster::{LEASE_VERBS, VERBS};
+use gangplank::cluster::{LEASE_VERBS, verbs};
 use gangplank::model::PodKey;
 use gangplank::wire::annotations::DEVICES;
 use gangplank::wire::extender::{BindRequest, client};
@@ -245,7 +245,7 @@ fn the_account_may_do_what_the_program_does() -> Result<()> {
         verbs.iter().map(|(group, resource, verb)| ((*group).into(), (*resource).into(), (*verb).into())).collect::<Vec<_>>()
     };
     let account = granted("deploy/base/rbac.yaml", "ClusterRole", "gangplank")?;
-    let missing: Vec<_> = used(VERBS).into_iter().filter(|right| !account.contains(right)).collect();
+    let missing: Vec<_> = used(&verbs().collect::<Vec<_>>()).into_iter().filter(|right| !account.contains(right)).collect();
     assert!(missing.is_empty(), "used and not granted: {missing:?}");
     let lease = granted("deploy/second-scheduler/rbac.yaml", "Role", "gangplank-leader")?;
     let missing: Vec<_> = used(LEASE_VERBS).into_iter().filter(|right| !lease.contains(right)).collect();

@@ -115,6 +115,9 @@ impl Extender {
         for object in &scene.quota_objects {
             host.quota_applied(Arc::new(QuotaObject::deserialize(object)?));
         }
+        for gang in &scene.gangs {
+            host.gang_applied(gang.spec.clone(), &gang.object, gang.place, gang.suspends.as_ref());
+        }
         let memory = Memory::new(scene.cluster.clone(), scene.pods.clone());
         memory.watch(&host)?;
         host.wait_for(Part::Lists, None);

@@ -6,15 +6,18 @@
 
 mod controllers;
 mod foreign;
+mod gangs;
 mod names;
 pub mod openb;
 mod quota;
 mod read;
 mod simulated;
+mod trainers;
 
 use serde_json::Value;
 use thiserror::Error;
 
+pub use gangs::{gang_of_cluster, gang_of_workload};
 pub use quota::{charge, hard_limits};
 pub use read::{Document, FILE_BYTES_MAX, Place, ReadError, read};
 pub(super) use simulated::expression;
@@ -78,7 +81,7 @@ pub fn expand(object: &Value, eligible: &dyn Fn(&Value) -> Vec<String>) -> Resul
         ("apps", "DaemonSet") => controllers::daemon_set(object, eligible),
         ("batch", "Job") => controllers::job(object),
         ("batch", "CronJob") => controllers::cron_job(object),
-        _ => foreign::expand(group, kind, object),
+        _ => trainers::expand(group, kind, object).unwrap_or_else(|| foreign::expand(group, kind, object)),
     }
 }
 

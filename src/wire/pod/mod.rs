@@ -50,6 +50,8 @@ pub struct PodSpec {
     pub preemption_policy: Option<String>,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
     pub scheduling_gates: Vec<SchedulingGate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduling_group: Option<SchedulingGroup>,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<Container>,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
@@ -98,6 +100,15 @@ pub struct PodCondition {
 #[expect(missing_docs, reason = "the words of the Kubernetes API")]
 pub struct SchedulingGate {
     pub name: String,
+}
+
+/// `spec.schedulingGroup`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct SchedulingGroup {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_group_name: Option<String>,
 }
 
 /// `spec.containers[]` and `spec.initContainers[]`.
