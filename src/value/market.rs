@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::prices::Large;
 use super::states::States;
 use super::tables::{Quote, Tables};
-use super::{Change, Demand, NodeState, Offers, Products, Shape, Spec, WHOLE};
+use super::{Change, Demand, Flow, NodeState, Offers, Products, Shape, Spec, WHOLE};
 
 /// How much of all arrivals the typical pods cover.
 const COVER: f64 = 0.95;
@@ -37,6 +37,7 @@ const UNKNOWN_MAX: usize = 32;
 pub struct Market {
     demand: Demand,
     arrivals: u64,
+    flow: Flow,
     states: States,
     tables: Tables,
     draft: Option<Draft>,
@@ -84,6 +85,9 @@ impl Market {
     /// The node in a slot is now like this; none is gone, or cannot be valued.
     pub fn set_node(&mut self, slot: usize, node: Option<(Shape, NodeState)>) {
         let (before, after) = self.states.set(slot, node);
+        if let (Some(before), Some((_, after))) = (&before, &node) {
+            self.flow.note(before.idle_milli(), after.idle_milli(), self.tables.capacity_milli());
+        }
         let drafted = self.draft.as_mut().map(|draft| &mut draft.tables);
         for tables in drafted.into_iter().chain([&mut self.tables]) {
             before.iter().for_each(|state| tables.remove(state));
@@ -114,11 +118,13 @@ impl Market {
         unknown.dedup();
         if unknown.len() > UNKNOWN_MAX {
             // Too many to work all out: those that look best by prices alone, and the others while nobody waits.
-            let mut estimate =
-                |id: &u32| self.states.state(*id).and_then(|state| counter.estimate(state)).map_or(f64::MIN, |quote| quote.total);
-            let mut ranked: Vec<(f64, u32)> = unknown.iter().map(|id| (estimate(id), *id)).collect();
-            ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            for (_, id) in ranked {
+            // Of equal ones, those of which less is free: a pod belongs on what is broken already.
+            let mut ranked: Vec<(f64, u8, u32)> = Vec::with_capacity(unknown.len());
+            for (id, state) in unknown.iter().filter_map(|id| Some((*id, self.states.state(*id)?))) {
+                ranked.extend(counter.estimate(state).map(|quote| (quote.total, state.free(), id)));
+            }
+            ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+            for (_, _, id) in ranked {
                 let Some(state) = self.states.state(id).filter(|_| counter.evaluations() < EVALUATIONS_MAX) else { break };
                 counter.quote(id, state);
             }
@@ -170,7 +176,7 @@ impl Market {
     fn refresh_if_due(&mut self) -> bool {
         if self.stale {
             let demand: Vec<_> = self.demand.all().collect();
-            self.tables.refresh(&demand);
+            self.tables.refresh(&demand, &self.flow);
             self.requote();
         }
         std::mem::take(&mut self.stale)
@@ -191,7 +197,7 @@ impl Market {
         let mut tables = Tables::new(offers, self.large(), prices, states);
         tables.open_all_of(&self.tables);
         let demand: Vec<_> = self.demand.all().collect();
-        tables.refresh(&demand);
+        tables.refresh(&demand, &self.flow);
         let todo = (0..u32::try_from(self.states.len()).unwrap_or(u32::MAX)).collect();
         self.draft = Some(Draft { tables, since: self.arrivals, todo });
     }

@@ -9,6 +9,7 @@
 //! ```
 
 mod demand;
+mod flow;
 mod fragments;
 mod gaps;
 mod market;
@@ -19,6 +20,7 @@ mod states;
 mod tables;
 
 pub use demand::Demand;
+pub use flow::{Flow, Horizon};
 pub use fragments::{Asking, Fragmented, Fragments, Typical, percent};
 pub use gaps::{Gaps, Inventory};
 pub use market::{Appraisal, Asked, Market};

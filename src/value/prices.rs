@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::gaps::{Gaps, Inventory};
-use super::{NodeState, Products, Spec};
+use super::{DEVICES_MAX, Flow, NodeState, Products, Spec};
 
 /// Prices refreshed against the whole cluster.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,9 @@ pub struct Prices {
     pub rent: Vec<f64>,
     /// What gaps of devices are worth.
     pub gaps: Gaps,
+    /// What room to come is worth, by devices and free ones of them, and how far what is free now counts beside it.
+    coming: Vec<[f64; DEVICES_MAX + 1]>,
+    fading: f64,
 }
 
 /// A kind of pod that needs several devices of one node.
@@ -35,12 +38,18 @@ pub struct Supply {
     /// By product: free device milli.
     idle_milli: Vec<u64>,
     inventory: Inventory,
+    capacity_milli: u64,
+    /// Nodes by devices and free ones of them.
+    nodes: Vec<[u32; DEVICES_MAX + 1]>,
 }
 
 /// The highest scarcity that a price still follows.
 const SCARCITY_MAX: f64 = 100.0;
 /// What room costs when as many pods are expected as fit, per device milli.
 const PRICE_AT_PAR: f64 = 3.0;
+/// How much more room is worth, and how much less gaps are, for each part of what is in use that comes back.
+const ROOM_LASTS: f64 = 5.0;
+const GAPS_FADE: f64 = 2.0;
 /// Rounds and slices in which the demand for products is levelled.
 const LEVEL_ROUNDS: usize = 30;
 const LEVEL_SLICES: usize = 8;
@@ -60,28 +69,58 @@ pub fn room(spec: &Spec, state: &NodeState) -> u32 {
     by_devices.min(by_cpu).min(by_memory)
 }
 
+/// How likely a node of which `free` devices are free has room for a pod of `num` before long: the others must come back.
+fn coming(num: u8, free: u8, turnover: f64) -> f64 {
+    if free < num && turnover > 0.0 { turnover.powi((num - free).into()) } else { 0.0 }
+}
+
 impl Prices {
     /// Sets every price anew from the demand and what is left.
-    pub fn refresh(&mut self, demand: &[(Spec, f64)], large: &[Large], supply: &Supply) {
+    pub fn refresh(&mut self, demand: &[(Spec, f64)], large: &[Large], supply: &Supply, flow: &Flow) {
         let idle: u64 = supply.idle_milli.iter().sum();
         let mean: f64 = demand.iter().map(|(spec, part)| part * f64::from(spec.device_milli())).sum();
+        let ahead = flow.horizon(idle, supply.capacity_milli);
         // Pods to come until nothing is left.
-        let horizon = if mean > 0.0 { idle as f64 / mean } else { 0.0 };
+        let pods = |milli: f64| if mean > 0.0 { milli / mean } else { 0.0 };
+        let horizon = pods(ahead.offered_milli);
         let of_size = |num: u8| -> f64 { large.iter().filter(|other| other.spec.num == num).map(|other| other.part).sum() };
+        let price_at_par = PRICE_AT_PAR * (1.0 + ROOM_LASTS * ahead.turnover);
         let price = |(kind, room): (&Large, &u64)| {
             let of_size = of_size(kind.spec.num);
-            let scarcity = of_size * horizon / (*room as f64 + 1.0);
-            PRICE_AT_PAR * (scarcity * scarcity).min(SCARCITY_MAX) * kind.part / of_size * f64::from(kind.spec.device_milli())
+            let scarcity = of_size * horizon / (*room as f64 + supply.coming(kind.spec.num, ahead.turnover) + 1.0);
+            price_at_par * (scarcity * scarcity).min(SCARCITY_MAX) * kind.part / of_size * f64::from(kind.spec.device_milli())
         };
         self.version += 1;
         self.large = large.iter().zip(&supply.room).map(price).collect();
-        self.rent = rents(demand, &supply.idle_milli, horizon);
+        self.coming = vec![[0.0; DEVICES_MAX + 1]; DEVICES_MAX + 1];
+        for (kind, price) in large.iter().zip(&self.large).filter(|_| ahead.turnover > 0.0) {
+            let num = usize::from(kind.spec.num);
+            for by_free in self.coming.iter_mut().skip(num) {
+                by_free
+                    .iter_mut()
+                    .zip(0..)
+                    .take(num)
+                    .for_each(|(worth, free)| *worth += price * coming(kind.spec.num, free, ahead.turnover));
+            }
+        }
+        self.fading = (1.0 - GAPS_FADE * ahead.turnover).max(0.0);
+        self.rent = rents(demand, &supply.idle_milli, pods(idle as f64));
         self.gaps.refresh(demand, &supply.inventory);
     }
 
     /// What losing so much room for each large kind costs.
     pub fn room_cost(&self, lost: &[u32]) -> f64 {
         self.large.iter().zip(lost).map(|(price, lost)| price * f64::from(*lost)).sum()
+    }
+
+    /// What it is worth that so many devices of a node are free, for room to come when others come back.
+    pub fn worth_coming(&self, devices: u8, free: u8) -> f64 {
+        self.coming.get(usize::from(devices)).map_or(0.0, |by_free| by_free[usize::from(free)])
+    }
+
+    /// What gaps count for: they are filled and opened anew where pods leave.
+    pub fn gaps_count(&self) -> f64 {
+        self.fading
     }
 
     /// What a device milli of a product costs.
@@ -121,13 +160,29 @@ impl Supply {
     /// Counts a node of this state in.
     pub fn add(&mut self, large: &[Large], state: &NodeState) {
         self.inventory.add(state.residual_milli());
+        self.capacity_milli += state.capacity_milli();
+        self.nodes.resize(DEVICES_MAX + 1, [0; DEVICES_MAX + 1]);
+        self.nodes[usize::from(state.devices)][usize::from(state.free())] += 1;
         self.change(large, state, |sum, part| sum + part);
     }
 
     /// Counts it out.
     pub fn remove(&mut self, large: &[Large], state: &NodeState) {
         self.inventory.remove(state.residual_milli());
+        self.capacity_milli -= state.capacity_milli();
+        self.nodes[usize::from(state.devices)][usize::from(state.free())] -= 1;
         self.change(large, state, |sum, part| sum - part);
+    }
+
+    /// Thousandths of devices, in use or not.
+    pub fn capacity_milli(&self) -> u64 {
+        self.capacity_milli
+    }
+
+    /// For how many pods of so many devices there will be room before long where there is none now.
+    fn coming(&self, num: u8, turnover: f64) -> f64 {
+        let nodes = self.nodes.iter().skip(num.into()).flat_map(|by_free| by_free.iter().zip(0_u8..));
+        nodes.map(|(nodes, free)| f64::from(*nodes) * coming(num, free, turnover)).sum()
     }
 
     fn change(&mut self, large: &[Large], state: &NodeState, apply: fn(u64, u64) -> u64) {

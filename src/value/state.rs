@@ -118,6 +118,11 @@ impl NodeState {
         u8::try_from(self.residual_milli().iter().take_while(|left| **left == WHOLE).count()).unwrap_or(u8::MAX)
     }
 
+    /// Thousandths of devices, in use or not.
+    pub fn capacity_milli(&self) -> u64 {
+        u64::from(self.devices) * u64::from(WHOLE)
+    }
+
     /// Free thousandths of devices in all.
     pub fn idle_milli(&self) -> u64 {
         self.residual_milli().iter().map(|left| u64::from(*left)).sum()

@@ -6,7 +6,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::prices::{Large, Supply, room};
 use super::states::States;
-use super::{NodeState, Offers, Prices, Products, Spec};
+use super::{Flow, NodeState, Offers, Prices, Products, Spec};
 
 /// Values remembered; beyond that all are forgotten.
 const VALUES_MAX: usize = 1 << 17;
@@ -59,6 +59,8 @@ struct Cell {
 struct Choice {
     residual_milli: u16,
     room: u16,
+    /// Free devices afterwards.
+    free: u8,
     value: f64,
 }
 
@@ -122,9 +124,14 @@ impl Tables {
         self.supply.remove(&self.large, state);
     }
 
+    /// Thousandths of devices on all nodes.
+    pub(super) fn capacity_milli(&self) -> u64 {
+        self.supply.capacity_milli()
+    }
+
     /// Sets prices by what is asked for and what is left.
-    pub(super) fn refresh(&mut self, demand: &[(Spec, f64)]) {
-        self.prices.refresh(demand, &self.large, &self.supply);
+    pub(super) fn refresh(&mut self, demand: &[(Spec, f64)], flow: &Flow) {
+        self.prices.refresh(demand, &self.large, &self.supply, flow);
     }
 
     /// How many kinds of pods have quotes; each has a place below.
@@ -281,7 +288,7 @@ impl Counter<'_> {
         let value = -COST_ESTIMATED * f64::from(self.spec.device_milli());
         let options = state.after(&self.spec).map(|(residual_milli, after)| {
             let room = self.appraiser.room(state, &after);
-            let choice = Choice { residual_milli, room, value };
+            let choice = Choice { residual_milli, room, free: after.free(), value };
             Quote { residual_milli, total: self.appraiser.change(&self.spec, state, choice).total() }
         });
         options.max_by(|a, b| a.total.total_cmp(&b.total))
@@ -324,7 +331,7 @@ impl Appraiser<'_> {
         for (residual_milli, after) in state.after(spec) {
             let value_before = *before.get_or_insert_with(|| self.value(state));
             let value = self.value(&after) - value_before;
-            into.push(Choice { residual_milli, room: self.room(state, &after), value });
+            into.push(Choice { residual_milli, room: self.room(state, &after), free: after.free(), value });
         }
     }
 
@@ -333,11 +340,13 @@ impl Appraiser<'_> {
             left if spec.is_share() => self.prices.gaps.worth(left - spec.milli) - self.prices.gaps.worth(left),
             _ => -f64::from(spec.num) * self.prices.gaps.worth(super::WHOLE),
         };
+        let worth_coming = |free| self.prices.worth_coming(state.devices, free);
+        let coming = worth_coming(choice.free) - worth_coming(state.free());
         Change {
             residual_milli: choice.residual_milli,
             value: choice.value,
-            gaps: GAP_WEIGHT * gap,
-            room: -self.room_costs[usize::from(choice.room)],
+            gaps: GAP_WEIGHT * self.prices.gaps_count() * gap,
+            room: coming - self.room_costs[usize::from(choice.room)],
             rent: -self.prices.rent_of(state.product) * f64::from(spec.device_milli()),
         }
     }

@@ -175,3 +175,29 @@ fn a_gap_is_worth_what_is_still_to_come_for_it() {
     assert!(worth(1) > 200.0, "{}", worth(1));
     assert!(worth(1000) < 100.0, "{}", worth(1000));
 }
+
+#[test]
+fn where_pods_leave_a_broken_box_is_broken_further_so_that_others_come_free() {
+    let mut market = Market::default();
+    let (broken, nearly_whole) =
+        (node(128_000, &[1000, 1000, 0, 0, 0, 0, 0, 0]), node(128_000, &[1000, 1000, 1000, 1000, 1000, 1000, 1000, 0]));
+    market.set_node(0, Some(nearly_whole));
+    market.set_node(1, Some(broken));
+    let came_and_went = |market: &mut Market| {
+        market.set_node(2, Some(node(128_000, &[1000])));
+        market.set_node(2, Some(node(120_000, &[0])));
+        market.set_node(2, Some(node(128_000, &[1000])));
+        market.set_node(2, None);
+    };
+    for _ in 0..40 {
+        (0..4).for_each(|_| market.observe(&whole(1)));
+        market.observe(&whole(8));
+    }
+    let loss = |market: &mut Market, slot| -market.ask(&whole(1)).change(slot).map_or(0.0, |change| change.room);
+    assert!(loss(&mut market, 0).abs() < 1e-9 && loss(&mut market, 1).abs() < 1e-9, "neither takes a pod of eight, and nobody leaves");
+    (0..20).for_each(|_| came_and_went(&mut market));
+    (0..100).for_each(|_| market.observe(&whole(8)));
+    while market.prepare(u32::MAX) {}
+    assert!(loss(&mut market, 0) > 10.0 * loss(&mut market, 1), "{} {}", loss(&mut market, 0), loss(&mut market, 1));
+    assert_eq!(best(&mut market, &whole(1), 2), Some(1));
+}
