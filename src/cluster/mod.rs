@@ -13,6 +13,7 @@ mod connect;
 mod contact;
 mod effects;
 mod follow;
+mod foreign;
 mod gangs;
 mod intake;
 mod kinds;
@@ -48,10 +49,14 @@ const VERBS: &[(&str, &str, &str)] = &[
     ("events.k8s.io", "events", "patch"),
     ("gangplank.dev", "acceleratornodes", "list"),
     ("gangplank.dev", "acceleratornodes", "watch"),
+    ("kueue.x-k8s.io", "topologies", "list"),
+    ("kueue.x-k8s.io", "topologies", "watch"),
     ("policy", "poddisruptionbudgets", "list"),
     ("policy", "poddisruptionbudgets", "watch"),
     ("scheduling.k8s.io", "priorityclasses", "list"),
     ("scheduling.k8s.io", "priorityclasses", "watch"),
+    ("topology.volcano.sh", "hypernodes", "list"),
+    ("topology.volcano.sh", "hypernodes", "watch"),
 ];
 
 /// Every API verb that `gangplank serve` uses: deploy/base/rbac.yaml grants these. Kinds that stand for gangs are listed

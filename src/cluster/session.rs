@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::contact::Contact;
 use super::follow::{Feed, Take, follow};
+use super::foreign::{HYPER_NODES, Names, TOPOLOGIES, TakeForeign};
 use super::gangs::{Gangs, TakeGangs};
 use super::intake::{Intake, TakeNodes, TakePlain, TakePods, TakeReports};
 use super::kinds::follow_kinds;
@@ -94,7 +95,12 @@ impl Session {
 
     /// One book's life. `None`: it is to be thrown away.
     async fn once(&self, client: &Client) -> Option<Fatal> {
-        let feeds: Vec<_> = FEEDS.iter().copied().chain(gang::KINDS.iter().map(|reader| reader.kind.feed)).collect();
+        let feeds: Vec<_> = FEEDS
+            .iter()
+            .copied()
+            .chain(gang::KINDS.iter().map(|reader| reader.kind.feed))
+            .chain([TOPOLOGIES.feed, HYPER_NODES.feed])
+            .collect();
         let contact = Contact::new(self.host.clone(), &feeds);
         let intake = Intake::new(self.host.clone());
         let mut tasks = JoinSet::new();
@@ -107,6 +113,11 @@ impl Session {
         let (gangs, kinds) = (Gangs::new(self.host.clone()), gang::KINDS.iter().map(|reader| &reader.kind).collect());
         let take = move |kind| TakeGangs { gangs: gangs.clone(), kind };
         tasks.spawn(follow_kinds(client.clone(), kinds, take, contact.clone(), self.host.metrics().clone()));
+        for kind in [&TOPOLOGIES, &HYPER_NODES] {
+            let (host, names) = (self.host.clone(), Names::default());
+            let take = move |kind| TakeForeign { host: host.clone(), kind, names: names.clone() };
+            tasks.spawn(follow_kinds(client.clone(), vec![kind], take, contact.clone(), self.host.metrics().clone()));
+        }
         let (host, period, comparer) = (self.host.clone(), self.limits.relist_period, client.clone());
         tasks.spawn(async move { relist::compare(comparer, &intake, &host, period).await });
         let fatal = tokio::select! {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::domains::Domains;
+use super::fabric::FabricSources;
 use super::lane::Lane;
 use super::valuation::Valuation;
 use super::verdicts::Verdicts;
@@ -22,6 +23,7 @@ pub struct Engine {
     pub(super) valuation: Valuation,
     pub(super) book: Book,
     pub(super) fabric: Fabric,
+    pub(super) sources: FabricSources,
     pub(super) domains: Domains,
     pub(super) lane: Lane,
     /// What this step wants done.
@@ -93,6 +95,7 @@ impl Engine {
             valuation: Valuation::default(),
             book: Book::default(),
             fabric,
+            sources: FabricSources::default(),
             domains: Domains::default(),
             lane: Lane::default(),
             effects: Vec::new(),
@@ -108,6 +111,9 @@ impl Engine {
 
     /// Takes one input at a time that the caller read off its clock.
     pub fn step(&mut self, now: Time, input: Input<'_>) -> Output {
+        if matches!(input, Input::Filter(_) | Input::Prioritize(_) | Input::Bind(_) | Input::Plan | Input::Tick | Input::Synced) {
+            self.follow_objects(now);
+        }
         let mut output = self.take(now, input);
         output.effects.append(&mut self.effects);
         output
@@ -125,6 +131,10 @@ impl Engine {
             Input::BudgetDeleted { namespace, name } => drop(self.budgets.remove(&(namespace, name))),
             Input::PriorityClassApplied(class) => drop(self.priority_classes.insert(class.name.clone(), class)),
             Input::PriorityClassDeleted(name) => drop(self.priority_classes.remove(&name)),
+            Input::TopologyApplied { name, label_keys } => self.topology_applied(name, label_keys),
+            Input::TopologyDeleted(name) => self.topology_deleted(&name),
+            Input::HyperNodeApplied(hyper_node) => self.hyper_node_applied(hyper_node),
+            Input::HyperNodeDeleted(name) => self.hyper_node_deleted(&name),
             Input::ProfilesReplaced(profiles) => self.profiles_replaced(now, profiles),
             Input::Synced => self.synced(now),
             Input::Desynced => self.desynced(now),
@@ -170,12 +180,8 @@ impl Engine {
 
     /// What was decided stays; what was refused may be taken now.
     fn profiles_replaced(&mut self, now: Time, profiles: Profiles) {
-        if profiles.fabric() != self.profiles.fabric() {
-            self.fabric = Fabric::new(profiles.fabric().clone());
-            self.domains = Domains::default();
-            self.book.nodes().for_each(|entry| self.fabric.set_node(&entry.node));
-        }
         self.profiles = profiles;
+        self.lay_out(now);
         self.verdicts = Verdicts::default();
         self.gained(now);
     }

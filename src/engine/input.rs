@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{Budget, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
 use crate::policy::Profiles;
+use crate::topology::fabric::HyperNode;
 
 /// One input. Queries borrow from the request that carried them.
 #[derive(Clone, Debug)]
@@ -42,6 +43,19 @@ pub enum Input<'a> {
     GangApplied(GangSpec),
     /// It is gone.
     GangDeleted(GangId),
+    /// A Topology of Kueue was listed, created or changed.
+    TopologyApplied {
+        /// `metadata.name`.
+        name: Arc<str>,
+        /// `spec.levels[].nodeLabel`, widest first.
+        label_keys: Vec<Arc<str>>,
+    },
+    /// A Topology is gone.
+    TopologyDeleted(Arc<str>),
+    /// A HyperNode of Volcano was listed, created or changed.
+    HyperNodeApplied(HyperNode),
+    /// A HyperNode is gone.
+    HyperNodeDeleted(Arc<str>),
     /// Other profiles are in force from here on. They manage what those before them managed.
     ProfilesReplaced(Profiles),
     /// Every initial list has been applied: from here on questions are answered.
@@ -147,6 +161,10 @@ impl Input<'_> {
             Self::PriorityClassDeleted(_) => "priority-class-deleted",
             Self::GangApplied(_) => "gang-applied",
             Self::GangDeleted(_) => "gang-deleted",
+            Self::TopologyApplied { .. } => "topology-applied",
+            Self::TopologyDeleted(_) => "topology-deleted",
+            Self::HyperNodeApplied(_) => "hyper-node-applied",
+            Self::HyperNodeDeleted(_) => "hyper-node-deleted",
             Self::ProfilesReplaced(_) => "profiles-replaced",
             Self::Synced => "synced",
             Self::Desynced => "desynced",

@@ -8,6 +8,7 @@
 mod bind;
 mod decider;
 mod domains;
+mod fabric;
 mod filter;
 mod gradient;
 mod input;

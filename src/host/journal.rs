@@ -219,6 +219,8 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::PriorityClassApplied { .. }
             | Record::GangApplied { .. }
             | Record::Bind { .. }
+            | Record::TopologyApplied { .. }
+            | Record::HyperNodeApplied { .. }
             | Record::ProfilesReplaced { .. }
             | Record::Relisted { .. } => json_length(record),
             Record::PodDeleted { .. }
@@ -227,6 +229,8 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::BudgetDeleted { .. }
             | Record::PriorityClassDeleted { .. }
             | Record::GangDeleted { .. }
+            | Record::TopologyDeleted { .. }
+            | Record::HyperNodeDeleted { .. }
             | Record::Synced
             | Record::Desynced
             | Record::Tick

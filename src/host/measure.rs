@@ -1,5 +1,7 @@
 //! What the book looks like in numbers, and whether it holds: read now and then, in between two questions.
 
+use std::sync::PoisonError;
+
 use super::Host;
 use crate::engine::Engine;
 
@@ -24,7 +26,22 @@ impl Host {
             let counter = metrics.refused.with_label_values(&[reason]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        self.tell_of_fabric();
         metrics.holds_expired.inc_by(census.holds_expired.saturating_sub(metrics.holds_expired.get()));
+    }
+
+    /// Says when levels that the profile takes from objects are missing, and when they are there again: once each.
+    fn tell_of_fabric(&self) {
+        let problem = self.look(|engine| engine.fabric_problem().map(str::to_owned));
+        let mut told = self.fabric_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != problem {
+            if let Some(problem) = &problem {
+                tracing::warn!(problem, "the profile's fabric has no level but `node`");
+            } else {
+                tracing::info!("the profile's fabric has its levels");
+            }
+            *told = problem;
+        }
     }
 
     /// Checks the invariants; what does not hold is counted and logged, and nothing else: the next relist heals

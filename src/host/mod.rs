@@ -61,6 +61,8 @@ pub struct Host {
     /// Something was told that is worth working ahead on.
     behind: Notify,
     barred: Mutex<BTreeSet<PodUid>>,
+    /// What was last said of levels that are missing.
+    fabric_told: Mutex<Option<String>>,
 }
 
 /// What the lock guards.
@@ -99,6 +101,7 @@ impl Host {
             rebuild: Notify::new(),
             behind: Notify::new(),
             barred: Mutex::default(),
+            fabric_told: Mutex::default(),
         };
         (Arc::new(host), queue)
     }

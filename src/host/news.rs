@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Host;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Engine, Input};
 use crate::model::{GangId, GangSpec, NodeName, PodKey, PodUid};
+use crate::wire::fabric;
 use crate::wire::gang::{GangObject, Suspends};
 use crate::wire::journal::{Outcome, Record};
 use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
@@ -86,6 +89,36 @@ impl Host {
         let (namespace, name) = (id.key.namespace.clone(), id.key.name.clone());
         let record = Record::GangDeleted { gang: id.kind.name().into(), namespace, name, uid: id.uid.clone() };
         self.ask(Input::GangDeleted(id.clone()), record);
+    }
+
+    /// A Topology of Kueue was listed, created or changed.
+    ///
+    /// # Errors
+    /// One without levels.
+    pub fn topology_applied(&self, name: &Arc<str>, spec: Arc<Value>) -> Result<(), &'static str> {
+        let label_keys = fabric::label_keys(&spec).ok_or("a Topology without levels")?;
+        self.ask(Input::TopologyApplied { name: name.clone(), label_keys }, Record::TopologyApplied { name: name.clone(), spec });
+        Ok(())
+    }
+
+    /// A Topology is gone.
+    pub fn topology_deleted(&self, name: &Arc<str>) {
+        self.ask(Input::TopologyDeleted(name.clone()), Record::TopologyDeleted { name: name.clone() });
+    }
+
+    /// A HyperNode of Volcano was listed, created or changed.
+    ///
+    /// # Errors
+    /// One without a tier.
+    pub fn hyper_node_applied(&self, name: &Arc<str>, spec: Arc<Value>) -> Result<(), &'static str> {
+        let hyper_node = fabric::hyper_node_of(name, &spec).ok_or("a HyperNode without tier")?;
+        self.ask(Input::HyperNodeApplied(hyper_node), Record::HyperNodeApplied { name: name.clone(), spec });
+        Ok(())
+    }
+
+    /// A HyperNode is gone.
+    pub fn hyper_node_deleted(&self, name: &Arc<str>) {
+        self.ask(Input::HyperNodeDeleted(name.clone()), Record::HyperNodeDeleted { name: name.clone() });
     }
 
     /// The whole truth, read afresh. Objects that cannot be read are left out, as the watch leaves them out.

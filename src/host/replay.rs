@@ -108,6 +108,10 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
                 host.gang_deleted(&GangId { kind, key: PodKey { namespace, name }, uid });
             }
         }
+        Record::TopologyApplied { name, spec } => drop(host.topology_applied(&name, spec)),
+        Record::TopologyDeleted { name } => host.topology_deleted(&name),
+        Record::HyperNodeApplied { name, spec } => drop(host.hyper_node_applied(&name, spec)),
+        Record::HyperNodeDeleted { name } => host.hyper_node_deleted(&name),
         Record::ProfilesReplaced { profiles } => {
             let texts: Vec<_> = profiles.into_iter().map(|(file, yaml)| ProfileText { file, yaml }).collect();
             drop(host.replace_profiles(&texts));

@@ -11,18 +11,26 @@ use crate::topology::fabric::{HyperNode, Member, Selector};
 /// Name and label keys, widest first, of a `Topology` of `kueue.x-k8s.io`; none for anything else.
 pub fn kueue_topology(object: &Value) -> Option<(Arc<str>, Vec<Arc<str>>)> {
     is_of(object, "kueue.x-k8s.io/", "Topology").then_some(())?;
-    let levels = object["spec"]["levels"].as_array()?;
-    let keys = levels.iter().filter_map(|level| level["nodeLabel"].as_str()).map(Arc::from).collect();
-    Some((object["metadata"]["name"].as_str()?.into(), keys))
+    Some((object["metadata"]["name"].as_str()?.into(), label_keys(&object["spec"])?))
+}
+
+/// Label keys, widest first, of a Topology's `spec`.
+pub fn label_keys(spec: &Value) -> Option<Vec<Arc<str>>> {
+    let levels = spec["levels"].as_array()?;
+    Some(levels.iter().filter_map(|level| level["nodeLabel"].as_str()).map(Arc::from).collect())
 }
 
 /// A `HyperNode` of `topology.volcano.sh`; none for anything else.
 pub fn hyper_node(object: &Value) -> Option<HyperNode> {
     is_of(object, "topology.volcano.sh/", "HyperNode").then_some(())?;
-    let spec = &object["spec"];
+    hyper_node_of(object["metadata"]["name"].as_str()?, &object["spec"])
+}
+
+/// The HyperNode of a name and `spec`.
+pub fn hyper_node_of(name: &str, spec: &Value) -> Option<HyperNode> {
     let members = spec["members"].as_array().into_iter().flatten();
     Some(HyperNode {
-        name: object["metadata"]["name"].as_str()?.into(),
+        name: name.into(),
         tier: spec["tier"].as_u64().and_then(|tier| u32::try_from(tier).ok())?,
         tier_name: spec["tierName"].as_str().filter(|name| !name.is_empty()).map(Arc::from),
         members: members.filter_map(member).collect(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::accelerator_node::AcceleratorNode;
 use super::gang::{GangObject, Suspends};
@@ -65,6 +66,20 @@ pub enum Record {
         namespace: Arc<str>,
         name: Arc<str>,
         uid: Arc<str>,
+    },
+    TopologyApplied {
+        name: Arc<str>,
+        spec: Arc<Value>,
+    },
+    TopologyDeleted {
+        name: Arc<str>,
+    },
+    HyperNodeApplied {
+        name: Arc<str>,
+        spec: Arc<Value>,
+    },
+    HyperNodeDeleted {
+        name: Arc<str>,
     },
     /// Files with their texts.
     ProfilesReplaced {

@@ -8,6 +8,7 @@ mod cli;
 mod control_plane;
 mod deploy;
 mod extender_facts;
+mod fabric;
 mod http;
 mod install;
 mod openb;

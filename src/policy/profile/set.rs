@@ -164,6 +164,11 @@ impl Profiles {
         &self.default.profile.fabric.rules
     }
 
+    /// The section that says so, which is the same in each.
+    pub fn fabric_section(&self) -> &FabricSection {
+        &self.default.profile.fabric
+    }
+
     /// The same, with what `read` makes of the section `fabric`, which is the same in each.
     ///
     /// # Errors
