@@ -9,6 +9,7 @@ mod control_plane;
 mod deploy;
 mod extender_facts;
 mod fabric;
+mod gangs;
 mod http;
 mod install;
 mod openb;

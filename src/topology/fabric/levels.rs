@@ -83,8 +83,11 @@ impl FabricRules {
         }
         let reads = |level: &Level| level.sources.iter().any(|source| matches!(source, Source::Label(key) if **key == *wanted));
         let named = self.levels.iter().position(|level| *level.name == *wanted);
+        // Volcano's jobs may name a tier by its number although it has a name.
+        let number: Option<u32> = wanted.strip_prefix("tier-").and_then(|tier| tier.parse().ok());
+        let is_tier = |level: &Level| level.sources.iter().any(|source| matches!(source, Source::Tier(tier) if Some(*tier) == number));
         // Of two levels that read one label, the narrower one takes its value whole.
-        named.or_else(|| self.levels.iter().rposition(reads))
+        named.or_else(|| self.levels.iter().rposition(reads)).or_else(|| self.levels.iter().position(is_tier))
     }
 
     /// The name of the level at a place.

@@ -167,6 +167,7 @@ fn hyper_nodes_take_members_by_name_pattern_label_and_through_each_other() {
         hyper_node("broken", 1, false, vec![Selector::Pattern("(".into())]),
     ]);
     assert_eq!(rules.names(), ["spine", "tier-1", "node"]);
+    assert_eq!(["spine", "tier-2", "tier-1", "tier-3"].map(|level| rules.level_of(level)), [Some(0), Some(0), Some(1), None]);
     let mut nodes: Vec<Node> = ["n1", "n2", "n3", "n42", "n5"].iter().map(|name| node(name, &[])).collect();
     nodes.push(node("z", &[("rack", "z")]));
     assert_eq!(

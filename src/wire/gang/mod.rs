@@ -11,6 +11,8 @@ mod leader_worker_set;
 mod object;
 mod pod_group;
 mod scheduler_plugins;
+#[cfg(test)]
+mod tests;
 mod volcano;
 
 use std::collections::BTreeMap;

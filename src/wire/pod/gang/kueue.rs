@@ -24,6 +24,7 @@ pub(super) fn read(marks: &Marks<'_>) -> Option<Found> {
 pub(super) fn seat(marks: &Marks<'_>) -> Option<Seat> {
     let named = marks.annotation(INDEX_LABEL).and_then(|key| marks.label(key));
     let rank = index(marks.label(INDEX).or(named));
-    let role = marks.annotation(ROLE).filter(|_| marks.label(GROUP).is_some());
+    // The index counts through the whole group: then roles would only break its order.
+    let role = marks.annotation(ROLE).filter(|_| marks.label(GROUP).is_some() && rank.is_none());
     (role.is_some() || rank.is_some()).then(|| Seat { role: role.unwrap_or_default().to_owned(), rank })
 }
