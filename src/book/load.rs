@@ -66,17 +66,19 @@ impl Book {
         self.move_plain(node, load, Load::add);
     }
 
-    /// Takes it back.
-    pub fn drop_plain(&mut self, uid: &PodUid) {
-        if let Some((node, load)) = self.plain.remove(uid) {
-            self.move_plain(&node, load, Load::sub);
-        }
+    /// Takes it back. Returns whether there was anything to take back.
+    pub fn drop_plain(&mut self, uid: &PodUid) -> bool {
+        let Some((node, load)) = self.plain.remove(uid) else { return false };
+        self.move_plain(&node, load, Load::sub);
+        true
     }
 
     /// Takes back what is not among these.
     pub fn retain_plain(&mut self, keep: impl Fn(&PodUid) -> bool) {
         let gone: Vec<PodUid> = self.plain.keys().filter(|uid| !keep(uid)).cloned().collect();
-        gone.iter().for_each(|uid| self.drop_plain(uid));
+        for uid in gone {
+            self.drop_plain(&uid);
+        }
     }
 
     /// What pods without devices take of a node, known or not.

@@ -113,7 +113,9 @@ impl Intake {
                 None => drop(whole.remove(&uid)),
             }
         }
-        pods_now.known.there = whole.keys().cloned().collect();
+        // What the list lacks stays known: the engine keeps what changed a moment ago, and the watch's next list must be able to
+        // take it away.
+        pods_now.known.there.extend(whole.keys().cloned());
         let meanwhile = nodes_now.meanwhile.take().unwrap_or_default();
         let listed = nodes.into_iter().filter_map(|node| node.metadata.name.clone().map(|name| (NodeName::new(name), Arc::new(node))));
         let mut listed: BTreeMap<NodeName, Arc<NodeObject>> = listed.filter(|(name, _)| !meanwhile.contains(name)).collect();
@@ -140,7 +142,11 @@ pub(super) struct TakePods(pub(super) Arc<Intake>);
 
 impl Take<PodObject> for TakePods {
     fn listing(&mut self) {
-        self.0.pods().known.listing();
+        let mut pods = self.0.pods();
+        pods.known.listing();
+        // Questions tell of pods, too: one that came and went while this watch was broken must not stay.
+        let told = self.0.host.look(|engine| engine.told_of().cloned().collect::<Vec<_>>());
+        pods.known.there.extend(told);
     }
 
     fn applied(&mut self, object: PodObject) {

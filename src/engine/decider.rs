@@ -207,6 +207,11 @@ impl Engine {
         named.max_by_key(|record| record.seen_at).map(|record| &record.pod)
     }
 
+    /// Every unfinished pod with devices that it was told of, by a watch or by a question.
+    pub fn told_of(&self) -> impl Iterator<Item = &PodUid> {
+        self.pods.keys()
+    }
+
     /// Pods that wait, with the reason of their last refusal.
     pub fn waiting(&self) -> impl Iterator<Item = (&Pod, Option<&Reason>)> {
         let waits = |record: &&Record| !record.pod.occupies() && self.book.holder(&record.pod.uid).is_none();

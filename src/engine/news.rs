@@ -43,13 +43,15 @@ impl Engine {
                 self.book.release(&pod.uid);
                 self.book.set_plain(&pod.uid, node, Load::of(pod));
             }
-            Some(_) => self.book.drop_plain(&pod.uid),
-            None => {}
+            Some(_) if self.book.drop_plain(&pod.uid) => self.lane.gained(),
+            Some(_) | None => {}
         }
     }
 
     pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
-        self.book.drop_plain(uid);
+        if self.book.drop_plain(uid) {
+            self.lane.gained();
+        }
         let record = self.pods.remove(uid);
         let held = self.book.release(uid);
         if held.is_some() {
@@ -100,6 +102,8 @@ impl Engine {
         if changed {
             self.gained(now);
         }
+        // Uncordoned, a taint less, more memory: kube-scheduler sees it as well, but it does not try pods that are gated.
+        self.lane.gained();
     }
 
     pub(super) fn set_node(&mut self, node: Node) {

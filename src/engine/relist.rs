@@ -30,7 +30,7 @@ impl Engine {
         let gone: Vec<NodeName> = self.book.nodes().map(|entry| entry.node.name.clone()).filter(|name| !listed.contains(name)).collect();
         for name in gone {
             self.drift("node-redundant", &format!("node {name} is gone"), lines);
-            self.book.remove_node(&name);
+            self.node_deleted(&name);
         }
         for node in nodes {
             let kind = match self.book.node(node.name.as_str()) {
@@ -39,7 +39,7 @@ impl Engine {
                 Some(_) => continue,
             };
             self.drift(kind, &format!("node {}", node.name), lines);
-            self.book.set_node(node);
+            self.set_node(node);
         }
     }
 
@@ -58,9 +58,13 @@ impl Engine {
             .collect();
         for uid in redundant {
             self.drift("pod-redundant", &format!("pod {uid} is gone"), lines);
-            self.book.release(&uid);
+            self.pod_deleted(now, &uid);
         }
-        self.pods.retain(|uid, record| occupying.contains_key(uid) || !settled(record.seen_at));
+        // Its gang must hear of a pod that waited, too.
+        let unheld = self.pods.iter().filter(|(uid, record)| !occupying.contains_key(*uid) && settled(record.seen_at));
+        for uid in unheld.map(|(uid, _)| uid.clone()).collect::<Vec<_>>() {
+            self.pod_deleted(now, &uid);
+        }
         for (uid, pod) in occupying {
             let Some(node) = pod.node.clone() else {
                 // Bound in the book, unbound in the list: the API server went back to an older state.

@@ -35,7 +35,10 @@ pub enum Phase {
     /// Every member with a plan is bound.
     Bound,
     /// Some were bound and the others cannot be: those are taken back.
-    Undoing,
+    Undoing {
+        /// When that is asked for again: the word may be lost.
+        until: Time,
+    },
 }
 
 impl Phase {
@@ -47,7 +50,7 @@ impl Phase {
             Self::Reserved { .. } => "reserved",
             Self::Released { .. } => "released",
             Self::Bound => "bound",
-            Self::Undoing => "undoing",
+            Self::Undoing { .. } => "undoing",
         }
     }
 
@@ -57,8 +60,8 @@ impl Phase {
     /// When time alone moves it on.
     pub fn deadline(self) -> Option<Time> {
         match self {
-            Self::Reserved { until } | Self::Released { until, .. } => Some(until),
-            Self::Collecting | Self::Queued | Self::Bound | Self::Undoing => None,
+            Self::Reserved { until } | Self::Released { until, .. } | Self::Undoing { until } => Some(until),
+            Self::Collecting | Self::Queued | Self::Bound => None,
         }
     }
 }
@@ -116,6 +119,9 @@ pub enum Act {
 pub const NOMINATION: Duration = Duration::from_secs(3);
 /// How long members may take to be bound, each time. kube-scheduler's longest backoff is 10 s.
 pub const BINDING: Duration = Duration::from_secs(11);
+/// How long those that are taken back may take to be gone, before that is asked for again: most pods end within their 30 s of
+/// grace, and asking twice is harmless.
+pub const UNDO: Duration = Duration::from_secs(20);
 /// How often they are reminded before the plan is undone.
 pub const REMINDERS: u32 = 1;
 
@@ -138,11 +144,12 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Released { until, .. } if until <= now && members.bound == 0 => (Phase::Collecting, Act::GiveBack),
         // More than the needed ones run: those that cannot join do not take them down.
         Phase::Released { until, .. } if until <= now && members.bound >= members.needed => (Phase::Bound, Act::GiveBack),
-        Phase::Released { until, .. } if until <= now => (Phase::Undoing, Act::Undo),
+        Phase::Released { until, .. } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
         Phase::Bound if members.planned > 0 => (Phase::Released { until: now + BINDING, reminded: 0 }, Act::Release),
         Phase::Bound if members.bound == 0 => (Phase::Collecting, Act::Rest),
-        Phase::Undoing if members.bound == 0 => (Phase::Collecting, Act::Resume),
-        Phase::Collecting | Phase::Queued | Phase::Reserved { .. } | Phase::Released { .. } | Phase::Bound | Phase::Undoing => {
+        Phase::Undoing { .. } if members.bound == 0 => (Phase::Collecting, Act::Resume),
+        Phase::Undoing { until } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
+        Phase::Collecting | Phase::Queued | Phase::Reserved { .. } | Phase::Released { .. } | Phase::Bound | Phase::Undoing { .. } => {
             (phase, Act::Rest)
         }
     }
@@ -157,8 +164,9 @@ mod tests {
     const LATER: Time = Time::from_unix_ms(101_000);
 
     fn phases() -> Vec<Phase> {
-        let mut phases = vec![Phase::Collecting, Phase::Queued, Phase::Bound, Phase::Undoing];
+        let mut phases = vec![Phase::Collecting, Phase::Queued, Phase::Bound];
         for until in [PAST, LATER] {
+            phases.push(Phase::Undoing { until });
             phases.push(Phase::Reserved { until });
             phases.extend((0..=REMINDERS).map(|reminded| Phase::Released { until, reminded }));
         }
@@ -220,7 +228,7 @@ mod tests {
         for (phase, members) in all() {
             let part = members.bound > 0 && members.bound < members.needed && members.planned > 0;
             let (following, _) = next(phase, &members, NOW);
-            let ends = following.deadline().is_some() || following == Phase::Undoing;
+            let ends = following.deadline().is_some();
             // The planner never leaves members with places in these two.
             let never = matches!(phase, Phase::Collecting | Phase::Queued);
             assert!(!part || ends || never, "{phase:?} {members:?} -> {following:?}");
@@ -230,7 +238,7 @@ mod tests {
     #[test]
     fn what_runs_is_taken_back_only_below_the_minimum_and_after_the_last_reminder() {
         for (phase, members) in all() {
-            if next(phase, &members, NOW).1 == Act::Undo {
+            if next(phase, &members, NOW).1 == Act::Undo && phase != (Phase::Undoing { until: PAST }) {
                 assert_eq!(phase, Phase::Released { until: PAST, reminded: REMINDERS });
                 assert!(members.bound < members.needed);
             }

@@ -192,7 +192,7 @@ impl Engine {
     fn resume_owners(&mut self) {
         let due = self.lane.specs.values().filter(|spec| spec.suspended_by_us).filter(|spec| {
             let gang = self.lane.gangs.get(&spec.id);
-            gang.is_none_or(|gang| gang.tally.bound == 0 && gang.phase != Phase::Undoing)
+            gang.is_none_or(|gang| gang.tally.bound == 0 && !matches!(gang.phase, Phase::Undoing { .. }))
         });
         let resumed: Vec<Effect> =
             due.filter_map(|spec| spec.suspend.clone()).map(|owner| Effect::Suspend { owner, suspend: false }).collect();

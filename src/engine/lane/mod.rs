@@ -152,7 +152,7 @@ impl Gang {
 
     /// Nothing is known of it but its name.
     fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.phase != Phase::Undoing
+        self.members.is_empty() && !matches!(self.phase, Phase::Undoing { .. })
     }
 }
 

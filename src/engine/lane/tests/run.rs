@@ -12,7 +12,7 @@ use crate::model::{GangId, GangKind, GangRef, Node, Parts, Pod, PodKey, PodUid, 
 use crate::policy::Profile;
 
 const RACKS: &str = "fabric: {levels: [{name: rack, nodeLabel: rack}]}\naccelerators:";
-const NAMES: [&str; 6] = ["r1-a", "r1-b", "r1-c", "r2-a", "r2-b", "r2-c"];
+pub(super) const NAMES: [&str; 6] = ["r1-a", "r1-b", "r1-c", "r2-a", "r2-b", "r2-c"];
 
 /// An engine, and the API server's view of the pods: effects are carried out at once.
 pub(super) struct Run {

@@ -1,0 +1,110 @@
+//! Words that are lost, and news that nobody else would bring: each of these was found by the simulator of faults.
+
+use super::run::{NAMES, Run, gated, member, nodes, uid};
+use crate::engine::Input;
+use crate::model::fixtures::{node, pod};
+use crate::model::{GangId, GangKind, GangRef, GangSpec, Node, OwnerRef, Pod, PodKey, TopologyWishes};
+
+fn anywhere(pod: Pod) -> Pod {
+    Pod { topology: TopologyWishes::default(), ..pod }
+}
+
+/// Everything as it is, without what `run.pods` has lost.
+fn relist(run: &mut Run, nodes: Vec<Node>) {
+    let pods = run.pods.values().cloned().collect();
+    run.step(Input::Relisted { pods, nodes });
+    run.settle();
+}
+
+#[test]
+fn taking_back_is_asked_for_again_until_it_happens() {
+    let mut run = Run::new();
+    let id = GangId { kind: GangKind::Owner, key: PodKey::new("ns", "job"), uid: "job-1".into() };
+    let owner = OwnerRef { api_version: "batch/v1".into(), kind: "Job".into(), key: id.key.clone(), uid: "job-1".into() };
+    let suspend = Some(owner.clone());
+    let topology = TopologyWishes::default();
+    run.step(Input::GangApplied(GangSpec {
+        id: id.clone(),
+        size: 2,
+        min: 2,
+        roles: Vec::new(),
+        topology,
+        suspend,
+        suspended_by_us: false,
+    }));
+    for name in ["a", "b"] {
+        let gang = GangRef { id: id.clone(), size: None, min: None, role: "".into(), rank: None };
+        run.create(gated(Pod { gang: Some(gang), controller: Some(owner.clone()), ..pod(name).gpus(8) }));
+    }
+    run.bind("a");
+    run.wait(24);
+    let asked = |run: &mut Run| run.done().into_iter().filter(|word| word == "suspend job true").count();
+    assert_eq!(asked(&mut run), 1);
+    run.wait(21);
+    assert_eq!(asked(&mut run), 1, "nobody suspended it: the word was lost");
+}
+
+#[test]
+fn a_relist_tells_a_gang_that_its_member_is_gone() {
+    let mut run = Run::new();
+    for name in ["a", "b"] {
+        run.create(gated(anywhere(member(name, 2, 8))));
+        run.wait(1);
+    }
+    run.bind("a");
+    run.bind("b");
+    run.wait(40);
+    run.pods.clear();
+    relist(&mut run, nodes());
+    assert!(run.held().is_empty());
+    assert_eq!(run.engine.census().gangs.values().sum::<usize>(), 0, "{:?}", run.engine.census().gangs);
+}
+
+#[test]
+fn a_node_that_only_a_relist_shows_is_planned_on() {
+    let mut run = Run::new();
+    let (last, others) = (NAMES[5], &NAMES[..5]);
+    run.step(Input::NodeDeleted(last.into()));
+    for name in others {
+        run.create(pod(name).gpus(8));
+        run.bind_to(name, name).unwrap();
+    }
+    run.create(gated(anywhere(member("a", 1, 8))));
+    assert_eq!(run.bound(), run.held().len());
+    relist(&mut run, nodes());
+    assert_eq!(run.held().iter().filter(|node| **node == last).count(), 1, "{:?}", run.held());
+}
+
+#[test]
+fn a_gated_gang_is_planned_when_a_plain_pod_leaves() {
+    let mut run = Run::new();
+    for name in &NAMES[1..] {
+        run.step(Input::NodeDeleted((*name).into()));
+    }
+    let bare = nodes().swap_remove(0);
+    run.step(Input::NodeApplied(Node { unschedulable: true, ..bare.clone() }));
+    run.create(gated(anywhere(Pod { cpu_milli: 100_000, ..member("a", 1, 8) })));
+    assert!(run.held().is_empty());
+    let plain = Pod { cpu_milli: 100_000, ..pod("plain").on(NAMES[0]) };
+    run.create(plain);
+    run.step(Input::NodeApplied(bare));
+    run.settle();
+    assert!(run.held().is_empty(), "its CPU is in use");
+    run.delete("plain");
+    assert_eq!(run.held(), [NAMES[0]]);
+    assert!(!run.pods[&uid("a")].gated);
+}
+
+#[test]
+fn a_gated_gang_is_planned_when_its_node_is_uncordoned() {
+    let mut run = Run::new();
+    for name in &NAMES {
+        run.step(Input::NodeDeleted((*name).into()));
+    }
+    run.step(Input::NodeApplied(Node { unschedulable: true, ..node("n", 8) }));
+    run.create(gated(anywhere(member("a", 1, 8))));
+    assert!(run.held().is_empty());
+    run.step(Input::NodeApplied(node("n", 8)));
+    run.settle();
+    assert_eq!(run.held(), ["n"]);
+}
