@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use thiserror::Error;
 
 use super::{NodeView, SimNode, SimPod, Usage};
-use crate::model::{Grant, NodeName, PlanRecord, PodKey, PodPhase, PodUid};
+use crate::model::{Grant, NodeName, PlanRecord, Pod, PodKey, PodPhase, PodUid};
 
 /// Nodes and pods, every change numbered.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Cluster {
 /// One entry of the watch log. It names the object; readers look up what it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A node was created or changed.
+    /// A node was created, changed or removed.
     Node(NodeName),
     /// A pod was created or changed.
     Pod(PodUid),
@@ -148,12 +148,25 @@ impl Cluster {
 
     /// Sets `status.phase`; a finished pod uses nothing any more.
     pub fn set_phase(&mut self, uid: &PodUid, phase: PodPhase) {
-        let Some(mut pod) = self.pods.remove(uid) else { return };
+        self.change_pod(uid, |pod| pod.phase = phase);
+    }
+
+    /// Changes a pod in any way but its name and UID. Returns whether there is one.
+    pub fn change_pod(&mut self, uid: &PodUid, change: impl FnOnce(&mut Pod)) -> bool {
+        let Some(mut pod) = self.pods.remove(uid) else { return false };
         self.vacate(&pod);
-        pod.pod.phase = phase;
+        change(&mut pod.pod);
         self.occupy(&pod);
         self.pods.insert(uid.clone(), pod);
         self.note(Change::Pod(uid.clone()));
+        true
+    }
+
+    /// Removes a node. Its pods stay until somebody removes them.
+    pub fn remove_node(&mut self, name: &NodeName) -> Option<SimNode> {
+        let (node, _) = self.nodes.remove(name)?;
+        self.note(Change::Node(name.clone()));
+        Some(node)
     }
 
     /// Sets or clears `status.nominatedNodeName`.

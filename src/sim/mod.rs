@@ -13,6 +13,7 @@
 
 mod cluster;
 mod direct;
+pub mod faults;
 mod objects;
 pub mod openb;
 pub mod predicate;

@@ -1,0 +1,226 @@
+//! Disturbances: what each does when it comes, and how it is mended. And effects, which arrive late, in any order, or not at all.
+
+use super::jobs::By;
+use super::run::Run;
+use super::scenario::Disturbance;
+use super::store::Kind;
+use super::timeline::{Event, Ms, Watcher};
+use crate::engine::{Effect, PodRef};
+use crate::model::{Health, Node, NodeName, Pod, PodKey, PodPhase, PodUid};
+
+impl Run {
+    pub(super) fn disturb(&mut self, index: usize) {
+        let Some((_, disturbance)) = self.scenario.disturbances.get(index).cloned() else { return };
+        self.say(|| format!("disturbance {index}: {disturbance:?}"));
+        let now = self.now;
+        let after = match disturbance {
+            Disturbance::KillGangplank(at, ms) => {
+                self.kill_replica(at);
+                self.enter(ms, Event::StartReplica { replica: at });
+                0
+            }
+            Disturbance::PauseGangplank(at, ms) => {
+                self.replicas[at].paused_until = now + ms;
+                0
+            }
+            Disturbance::PauseBoth(at, ms) => {
+                self.replicas[at].paused_until = now + ms;
+                self.schedulers[at].paused_until = now + ms;
+                0
+            }
+            Disturbance::KillScheduler(at, ms) => {
+                self.kill_scheduler(at);
+                self.enter(ms, Event::StartScheduler { scheduler: at });
+                0
+            }
+            Disturbance::BreakWatch { replica, kind, ms, .. } => {
+                self.break_watch(Watcher::Replica(replica), Kind::ALL[kind]);
+                ms
+            }
+            Disturbance::LoseNode(at, ms) => {
+                self.lose_node(at);
+                ms
+            }
+            Disturbance::SickDevice(at, device, ms) => {
+                self.change_node(at, |node| {
+                    node.pools[0].devices[device].health = Health::Unhealthy;
+                    node.pools[0].allocatable = node.pools[0].allocatable.saturating_sub(1);
+                });
+                ms
+            }
+            Disturbance::Blip(at, ms) => {
+                self.change_node(at, |node| node.pools[0].allocatable = 0);
+                ms
+            }
+            Disturbance::Cordon(at, ms) => {
+                self.change_node(at, |node| node.unschedulable = true);
+                ms
+            }
+            Disturbance::Zone(job, node, ms) => {
+                self.zones.insert(self.zone(job, node));
+                ms
+            }
+            other => self.disturb_work(&other),
+        };
+        if after > 0 {
+            self.enter(after, Event::Mend { index });
+        }
+    }
+
+    /// Users, and members that fail. Returns after how long it is mended.
+    fn disturb_work(&mut self, disturbance: &Disturbance) -> Ms {
+        match *disturbance {
+            Disturbance::DeleteMember(job) => {
+                if let Some(uid) = self.some_member(job) {
+                    self.delete_pod(&uid, By::User);
+                }
+                0
+            }
+            Disturbance::FailMember(job) => {
+                if let Some(uid) = self.some_member(job) {
+                    self.finished(&uid, PodPhase::Failed);
+                }
+                0
+            }
+            Disturbance::DeleteJob(job) => {
+                self.delete_job(&self.scenario.jobs[job].key.clone());
+                0
+            }
+            Disturbance::RecreateJob(job, ms) => {
+                self.delete_job(&self.scenario.jobs[job].key.clone());
+                ms
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn mend(&mut self, index: usize) {
+        let Some((_, disturbance)) = self.scenario.disturbances.get(index).cloned() else { return };
+        self.say(|| format!("mended {index}: {disturbance:?}"));
+        match disturbance {
+            Disturbance::BreakWatch { replica, kind, gone, .. } => self.mend_watch(Watcher::Replica(replica), Kind::ALL[kind], gone),
+            Disturbance::LoseNode(at, _) => {
+                if let Some(node) = self.away.remove(&at) {
+                    let waits = |pod: &&Pod| pod.node.as_ref() == Some(&node.name) && pod.phase == PodPhase::Pending;
+                    let waiting: Vec<PodUid> = self.store.pods().filter(waits).map(|pod| pod.uid.clone()).collect();
+                    self.store.apply_node(node);
+                    waiting.into_iter().for_each(|uid| self.enter(100, Event::Start { uid }));
+                }
+            }
+            Disturbance::SickDevice(at, device, _) => {
+                let before = self.scenario.nodes[at].0.pools[0].allocatable;
+                self.change_node(at, |node| {
+                    node.pools[0].devices[device].health = Health::Healthy;
+                    node.pools[0].allocatable = before;
+                });
+            }
+            Disturbance::Blip(at, _) => {
+                let before = self.scenario.nodes[at].0.pools[0].allocatable;
+                self.change_node(at, |node| {
+                    let sick = node.pools[0].devices.iter().filter(|device| device.health == Health::Unhealthy).count();
+                    node.pools[0].allocatable = before - u32::try_from(sick).unwrap_or(0);
+                });
+            }
+            Disturbance::Cordon(at, _) => self.change_node(at, |node| node.unschedulable = false),
+            Disturbance::Zone(job, node, _) => {
+                let zone = self.zone(job, node);
+                self.zones.remove(&zone);
+                // The volume became reachable: kube-scheduler sees that as a change of the node.
+                self.change_node(node, |_| {});
+            }
+            Disturbance::RecreateJob(job, _) => self.create_job(self.scenario.jobs[job].clone()),
+            _ => {}
+        }
+    }
+
+    fn zone(&self, job: usize, node: usize) -> (PodKey, NodeName) {
+        (self.scenario.jobs[job].key.clone(), self.scenario.nodes[node].0.name.clone())
+    }
+
+    fn some_member(&mut self, job: usize) -> Option<PodUid> {
+        let key = self.scenario.jobs[job].key.clone();
+        let members: Vec<PodUid> = self.members(&key).into_iter().filter(|uid| self.store.pod(uid).is_some()).collect();
+        self.dice.pick(&members).cloned()
+    }
+
+    /// Changes a node, also one that is away.
+    fn change_node(&mut self, at: usize, change: impl FnOnce(&mut Node)) {
+        let name = self.scenario.nodes[at].0.name.clone();
+        if let Some(node) = self.away.get_mut(&at) {
+            return change(node);
+        }
+        let Some(mut node) = self.store.node(&name).cloned() else { return };
+        change(&mut node);
+        self.store.apply_node(node);
+    }
+
+    /// The node is gone; after a while its pods are, too.
+    fn lose_node(&mut self, at: usize) {
+        let name = self.scenario.nodes[at].0.name.clone();
+        let Some(node) = self.store.remove_node(&name) else { return };
+        self.away.insert(at, node);
+        let there: Vec<PodUid> = self.store.pods().filter(|pod| pod.node.as_ref() == Some(&name)).map(|pod| pod.uid.clone()).collect();
+        for uid in there {
+            let after = self.dice.between(500, 20_000);
+            self.enter(after, Event::Gone { uid });
+        }
+    }
+
+    /// An effect reaches the API server.
+    pub(super) fn carry_out(&mut self, at: usize, effect: Effect) {
+        self.say(|| format!("gangplank {at}: {effect:?}"));
+        let (Effect::Touch(PodRef { uid, .. })
+        | Effect::Nominate { pod: PodRef { uid, .. }, .. }
+        | Effect::Release { pod: PodRef { uid, .. }, .. }) = &effect
+        else {
+            return self.carry_out_for_good(effect);
+        };
+        if self.store.pod(uid).is_some_and(|pod| pod.request.is_empty()) {
+            return self.fail("I22", format!("gangplank writes on {uid}, which asks for nothing of its"));
+        }
+        let _ = match effect {
+            Effect::Touch(pod) => self.store.change(&pod.uid, |_| {}),
+            Effect::Nominate { pod, node } => self.store.change(&pod.uid, |pod| {
+                if pod.node.is_none() {
+                    pod.nominated = node;
+                }
+            }),
+            Effect::Release { pod, plan } => self.store.change(&pod.uid, |pod| release(pod, plan)),
+            Effect::Event(_) | Effect::Evict { .. } | Effect::Suspend { .. } => Ok(()),
+        };
+    }
+
+    fn carry_out_for_good(&mut self, effect: Effect) {
+        match effect {
+            Effect::Evict { pod, why } => {
+                self.check_eviction(&pod.uid, why);
+                self.delete_pod(&pod.uid, By::Gangplank);
+            }
+            Effect::Suspend { owner, suspend } => {
+                if suspend {
+                    self.check_suspension(&owner);
+                }
+                self.suspend(&owner, suspend);
+            }
+            Effect::Event(_) | Effect::Touch(_) | Effect::Nominate { .. } | Effect::Release { .. } => {}
+        }
+    }
+
+    /// kube-scheduler binds a pod that asks for nothing of ours.
+    pub(super) fn bind_plain(&mut self, pod: &Pod, node: &NodeName) -> Result<(), &'static str> {
+        let grant = crate::model::Grant { node: node.clone(), containers: Vec::new() };
+        let write = super::store::BindWrite { key: pod.key.clone(), uid: pod.uid.clone(), grant, version: None, by_uid: true };
+        self.store.bind(&write).map_err(|_| "refused")?;
+        self.enter(100, Event::Start { uid: pod.uid.clone() });
+        let runs = self.dice.between(5000, 60_000);
+        self.enter(runs, Event::End { uid: pod.uid.clone() });
+        Ok(())
+    }
+}
+
+fn release(pod: &mut Pod, plan: Option<crate::model::PlanRecord>) {
+    pod.gated = pod.gated_by_others;
+    if plan.is_some() {
+        pod.planned = plan;
+    }
+}

@@ -1,0 +1,105 @@
+//! Random fault schedules over the whole simulated cluster, and the museum of mistakes that they must catch
+//! (docs/simulation.md). A share of the seeds runs always; `GANGPLANK_LONG=1` runs 10,000 on all cores.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use gangplank::sim::faults::{Broken, Flaw, Options, run, shrink};
+
+/// Seeds of the share, and of the whole.
+const SHARE: u64 = 60;
+const WHOLE: u64 = 10_000;
+
+fn is_long() -> bool {
+    std::env::var_os("GANGPLANK_LONG").is_some()
+}
+
+/// What to type to see a run again.
+fn command(seed: u64, flaw: Option<Flaw>, without: &BTreeSet<usize>) -> String {
+    let flaw = flaw.map(|flaw| format!(" GANGPLANK_FLAW={flaw:?}")).unwrap_or_default();
+    let list: Vec<String> = without.iter().map(ToString::to_string).collect();
+    let without = if list.is_empty() { String::new() } else { format!(" GANGPLANK_WITHOUT={}", list.join(",")) };
+    format!("GANGPLANK_SEED={seed}{flaw}{without} cargo test --release --no-default-features --test faults replay -- --nocapture")
+}
+
+/// The failure with as little around it as possible, and how to see it again.
+fn told(broken: &Broken, flaw: Option<Flaw>) -> String {
+    let (smallest, without) = shrink(broken, &Options { flaw, ..Options::default() });
+    format!("{smallest}\nsee it again: {}\n", command(broken.seed, flaw, &without))
+}
+
+/// Runs seeds on all cores; the failures, lowest seed first.
+fn storm(seeds: std::ops::Range<u64>, options: &Options, enough: usize) -> Vec<Broken> {
+    let next = AtomicU64::new(seeds.start);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let failed: Mutex<Vec<Broken>> = Mutex::default();
+    let lock = || failed.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || lock().len() >= enough {
+                        return;
+                    }
+                    if let Err(broken) = run(seed, options) {
+                        lock().push(*broken);
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = std::mem::take(&mut *lock());
+    failed.sort_by_key(|broken| broken.seed);
+    failed
+}
+
+#[test]
+fn no_schedule_of_faults_breaks_a_promise() {
+    let seeds = if is_long() { WHOLE } else { SHARE };
+    let failed = storm(0..seeds, &Options::default(), 3);
+    if let Some(first) = failed.first() {
+        let others: Vec<String> = failed.iter().skip(1).map(|broken| format!("seed {}: {}", broken.seed, broken.invariant)).collect();
+        panic!("\n{}others: {others:?}", told(first, None));
+    }
+    eprintln!("{seeds} schedules, 0 violations");
+}
+
+#[test]
+fn the_same_seed_decides_the_same() {
+    for seed in (0..SHARE).step_by(20) {
+        let (first, second) = (run(seed, &Options::default()), run(seed, &Options::default()));
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+/// Nothing by itself: `GANGPLANK_SEEDS=FROM-TO` lists what breaks in these runs, with `GANGPLANK_FLAW` to find a seed for the museum.
+#[test]
+fn survey() {
+    let Ok(seeds) = std::env::var("GANGPLANK_SEEDS") else { return };
+    let (from, to) = seeds.split_once('-').map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())).unwrap();
+    let began = std::time::Instant::now();
+    let failed = storm(from..to, &Options { flaw: flaw(), ..Options::default() }, usize::MAX);
+    for broken in &failed {
+        eprintln!("{broken}");
+    }
+    eprintln!("{} of {} broke something, {:?}", failed.len(), to - from, began.elapsed());
+}
+
+fn flaw() -> Option<Flaw> {
+    let name = std::env::var("GANGPLANK_FLAW").ok()?;
+    Some(*Flaw::ALL.iter().find(|flaw| format!("{flaw:?}") == name).unwrap_or_else(|| panic!("no flaw is called {name}")))
+}
+
+/// Nothing by itself: `GANGPLANK_SEED` names the run, and what a failing test prints says what to type.
+#[test]
+fn replay() {
+    let Ok(seed) = std::env::var("GANGPLANK_SEED") else { return };
+    let without = std::env::var("GANGPLANK_WITHOUT").unwrap_or_default();
+    let without = without.split(',').filter(|place| !place.is_empty()).map(|place| place.parse().unwrap()).collect();
+    match run(seed.parse().unwrap(), &Options { flaw: flaw(), without, trace: true }) {
+        Ok(report) => eprintln!("everything held: {report:#?}"),
+        Err(broken) => panic!("\n{broken}"),
+    }
+}
