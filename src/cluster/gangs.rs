@@ -54,7 +54,8 @@ impl State {
     fn applied(&mut self, host: &Host, feed: &'static str, object: GangObject) {
         let uid: Arc<str> = object.uid().into();
         self.known.entry(feed).or_default().applied(uid.clone());
-        if object.is_finished() {
+        // Most Jobs ask for no devices, and nothing is kept of them but that they are there.
+        if object.is_finished() || object.kind == "Job" && !object.asks_for_devices() {
             return self.gone(host, &uid);
         }
         let owner = object.controller().filter(|owner| reader_of(&owner.api_version, &owner.kind).is_some());
@@ -206,8 +207,12 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn template() -> Value {
+        json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": 8}}}]}})
+    }
+
     fn job(uid: &str, parallelism: u32, status: &Value) -> GangObject {
-        let spec = json!({"parallelism": parallelism, "completions": parallelism, "template": {"spec": {"containers": []}}});
+        let spec = json!({"parallelism": parallelism, "completions": parallelism, "template": template()});
         object(json!({"metadata": {"name": "train", "namespace": "ml", "uid": uid}, "spec": spec, "status": status}))
     }
 
@@ -246,6 +251,16 @@ mod tests {
         jobs.applied(job("a", 8, &json!({"conditions": [{"type": "Complete", "status": "True"}]})));
         assert_eq!(told(&host, &mut seen), ["-train"]);
         jobs.deleted(job("a", 8, &json!({})));
+        assert!(told(&host, &mut seen).is_empty());
+    }
+
+    #[test]
+    fn a_job_without_devices_is_no_news() {
+        let (host, mut seen) = (host(), 0);
+        let mut jobs = take(&Gangs::new(host.clone()), "jobs.batch");
+        let mut plain = job("a", 4, &json!({}));
+        plain.spec["template"] = json!({"spec": {}});
+        jobs.applied(plain);
         assert!(told(&host, &mut seen).is_empty());
     }
 
@@ -310,8 +325,10 @@ mod tests {
     }
 
     fn owned(namespace: &str, uid: &str, by: &str) -> GangObject {
-        object(json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {}, "metadata": {"name": uid, "namespace": namespace, "uid": uid,
-            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": by, "uid": by, "controller": true}]}}))
+        object(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template()}, "metadata": {"name": uid, "namespace": namespace, "uid": uid,
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": by, "uid": by, "controller": true}]}}),
+        )
     }
 
     #[test]

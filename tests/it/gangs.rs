@@ -44,7 +44,7 @@ metadata: {name: train}
 spec:
   parallelism: 4
   completions: 4
-  template: {spec: {restartPolicy: Never, containers: [{name: main, image: registry.example/main:1}]}}
+  template: {spec: {restartPolicy: Never, containers: [{name: main, image: registry.example/main:1, resources: {limits: {nvidia.com/gpu: 8}}}]}}
 ";
 
 const MPI_JOB: &str = "

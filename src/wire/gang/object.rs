@@ -2,6 +2,7 @@
 //! they want to stand, of its metadata who it is. There may be tens of thousands of Jobs, with a pod template each.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -106,6 +107,12 @@ impl GangObject {
         self.status.conditions.iter().any(over)
     }
 
+    /// Whether the pods of a Job's template ask for anything that nodes have devices of. Admission may add such a thing to
+    /// the pods themselves: those are few, and their own Job is then not seen.
+    pub fn asks_for_devices(&self) -> bool {
+        self.spec["template"]["spec"][ASKS] == true
+    }
+
     /// It, as an owner.
     pub fn as_owner(&self) -> OwnerRef {
         OwnerRef {
@@ -160,7 +167,7 @@ fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
     let mut metadata = meta::lean(deserializer)?;
     for map in [&mut metadata.annotations, &mut metadata.labels] {
         let kept = map.take().unwrap_or_default().into_iter().filter(|(key, _)| KEPT_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
-        *map = Some(kept.collect()).filter(|kept: &std::collections::BTreeMap<_, _>| !kept.is_empty());
+        *map = Some(kept.collect()).filter(|kept: &BTreeMap<_, _>| !kept.is_empty());
     }
     (metadata.generate_name, metadata.generation, metadata.creation_timestamp, metadata.finalizers) = (None, None, None, None);
     Ok(metadata)
@@ -177,7 +184,9 @@ const WORDS: &[&str] = &[
     "alpha.jobset.sigs.k8s.io/exclusive-topology",
     "alpha.jobset.sigs.k8s.io/node-selector",
     "annotations",
+    "asks",
     "completions",
+    "containers",
     "dependsOn",
     "elasticPolicy",
     "gang",
@@ -185,6 +194,7 @@ const WORDS: &[&str] = &[
     "headGroupSpec",
     "highestTierAllowed",
     "highestTierName",
+    "initContainers",
     "jaxReplicaSpecs",
     "key",
     "launcherCreationPolicy",
@@ -204,6 +214,7 @@ const WORDS: &[&str] = &[
     "pytorchReplicaSpecs",
     "replicas",
     "replicatedJobs",
+    "resources",
     "runPolicy",
     "schedulingConstraints",
     "schedulingPolicy",
@@ -223,8 +234,33 @@ const WORDS: &[&str] = &[
 /// Deeper than any of them stands.
 const DEPTH_MAX: u32 = 12;
 
+/// Stands in a pod's spec, instead of its containers, where one asks for an extended resource.
+const ASKS: &str = "asks";
+const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+const AMOUNTS: [&str; 2] = ["limits", "requests"];
+
 fn few_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    FewWords(0).deserialize(deserializer)
+    let mut spec = FewWords(0).deserialize(deserializer)?;
+    take_containers(&mut spec);
+    Ok(spec)
+}
+
+/// Of containers only that is kept whether one of them asks for an extended resource: those have a domain in their names.
+fn take_containers(spec: &mut Value) {
+    match spec {
+        Value::Object(map) => {
+            let containers: Vec<Value> = CONTAINERS.iter().filter_map(|list| map.remove(*list)).collect();
+            let containers = containers.iter().filter_map(Value::as_array).flatten();
+            let amounts =
+                |container: &Value| AMOUNTS.iter().any(|side| container["resources"][*side].as_object().is_some_and(|of| !of.is_empty()));
+            if containers.into_iter().any(amounts) {
+                map.insert(ASKS.to_owned(), true.into());
+            }
+            map.values_mut().for_each(take_containers);
+        }
+        Value::Array(list) => list.iter_mut().for_each(take_containers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 struct FewWords(u32);
@@ -250,7 +286,11 @@ impl<'de> Visitor<'de> for FewWords {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            if WORDS.binary_search(&key.as_str()).is_ok() {
+            if AMOUNTS.contains(&key.as_str()) {
+                let amounts: BTreeMap<String, IgnoredAny> = access.next_value()?;
+                let extended = amounts.into_keys().filter(|name| name.contains('/'));
+                map.insert(key, extended.map(|name| (name, Value::Null)).collect::<Map<_, _>>().into());
+            } else if WORDS.binary_search(&key.as_str()).is_ok() {
                 map.insert(key, access.next_value_seed(Self(self.0 + 1))?);
             } else {
                 access.next_value::<IgnoredAny>()?;
@@ -313,19 +353,33 @@ mod tests {
 
     #[test]
     fn of_a_job_only_its_size_and_its_name_are_kept() {
-        let container = json!({"name": "main", "image": "x".repeat(4096), "env": [{"name": "A", "value": "b".repeat(4096)}]});
+        let container = json!({"name": "main", "image": "x".repeat(4096), "resources": {"limits": {"cpu": "4", "nvidia.com/gpu": 8}}, "env": [{"name": "A", "value": "b".repeat(4096)}]});
         let object = json!({"apiVersion": "batch/v1", "kind": "Job",
             "metadata": {"name": "j", "namespace": "ml", "uid": "u", "managedFields": [{"manager": "m"}],
                 "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "y".repeat(4096), "gangplank.dev/suspended": "true"}},
             "spec": {"parallelism": 4, "completions": 4, "template": {"spec": {"containers": [container], "volumes": [{"name": "v"}]}}},
             "status": {"conditions": [{"type": "Complete", "status": "True", "message": "z".repeat(4096)}], "succeeded": 4}});
         let read: GangObject = serde_json::from_value(object).unwrap();
-        assert_eq!(read.spec, json!({"parallelism": 4, "completions": 4, "template": {"spec": {}}}));
+        assert_eq!(read.spec, json!({"parallelism": 4, "completions": 4, "template": {"spec": {"asks": true}}}));
+        assert!(read.asks_for_devices());
         assert_eq!(read.annotation("gangplank.dev/suspended"), Some("true"));
         assert!(read.is_finished());
         let text = serde_json::to_string(&read).unwrap();
         assert!(text.len() < 400, "{} bytes: {text}", text.len());
         assert_eq!(serde_json::from_str::<GangObject>(&text).unwrap(), read);
+    }
+
+    #[test]
+    fn a_job_asks_for_devices_if_one_of_its_containers_does() {
+        let asks = |containers: Value| {
+            let object = json!({"spec": {"template": {"spec": containers}}});
+            serde_json::from_value::<GangObject>(object).unwrap().asks_for_devices()
+        };
+        let amounts = |side: &str, name: &str| json!([{"name": "a"}, {"name": "b", "resources": {side: {"cpu": 1, name: 1}}}]);
+        assert!(asks(json!({"containers": amounts("limits", "nvidia.com/gpu")})));
+        assert!(asks(json!({"containers": null, "initContainers": amounts("requests", "gangplank.dev/gpu-milli")})));
+        assert!(!asks(json!({"containers": amounts("limits", "memory"), "volumes": [{"name": "nvidia.com/gpu"}]})));
+        assert!(!asks(json!(null)));
     }
 
     #[test]
