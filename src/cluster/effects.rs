@@ -1,12 +1,13 @@
-//! Effects: touches and Events, taken off the host's queue and written with bounds. It decides how many at once, how
-//! many a second, and which repeat another of a moment ago. None of them is worth stopping for: a lost touch costs a
-//! pod some waiting, a lost Event costs a reader a line.
+//! Effects, taken off the host's queue and written with bounds. It decides how many at once, how many a second, and which
+//! repeat another of a moment ago. What carries a plan out (nominations, gates, evictions, suspensions) goes at once and
+//! side by side; touches and Events wait behind each other. None of them is worth stopping for: a lost touch costs a pod
+//! some waiting, a lost Event costs a reader a line, and what a plan needs is asked for again at its next deadline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::engine::Effect;
@@ -14,10 +15,14 @@ use crate::host::Writer;
 use crate::model::PodUid;
 use crate::telemetry::{Effects, Metrics};
 
-/// Writes at once.
+/// Writes of plans at once.
+const PLANS_PARALLEL_MAX: usize = 64;
+/// Touches and Events at once.
 const PARALLEL_MAX: usize = 8;
-/// Writes a second, above which they wait in the queue.
+/// Touches and Events a second, above which they wait.
 const PER_SECOND: u32 = 100;
+/// Touches and Events that wait, at most; what comes beyond is dropped and counted.
+const WAITING_MAX: usize = 4096;
 /// One write.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 /// A touch shortly after another wakes nobody who is not awake.
@@ -29,6 +34,29 @@ const REMEMBERED_MAX: usize = 8192;
 
 /// Carries effects out until the queue closes.
 pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer>, metrics: Arc<Metrics>) {
+    let (later, waiting) = mpsc::channel(WAITING_MAX);
+    let talk = tokio::spawn(carry_out_later(waiting, writer.clone(), metrics.clone()));
+    let permits = Arc::new(Semaphore::new(PLANS_PARALLEL_MAX));
+    while let Some(effect) = queue.recv().await {
+        match effect {
+            Effect::Touch(_) | Effect::Event(_) | Effect::Condition { .. } => {
+                let kind = effect.kind();
+                if later.try_send(effect).is_err() {
+                    metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
+                }
+            }
+            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
+                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                tokio::spawn(write(effect, writer.clone(), metrics.clone(), permit));
+            }
+        }
+    }
+    drop(later);
+    let _ = talk.await;
+}
+
+/// Touches and Events.
+async fn carry_out_later(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer>, metrics: Arc<Metrics>) {
     let (permits, mut lately) = (Arc::new(Semaphore::new(PARALLEL_MAX)), Lately::default());
     let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -40,17 +68,18 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
         }
         pace.tick().await;
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let (writer, metrics) = (writer.clone(), metrics.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            let written = timeout(WRITE_MAX, writer.carry_out(&effect)).await;
-            let outcome = if matches!(written, Ok(Ok(()))) { Effects::Done } else { Effects::Failed };
-            if let Ok(Err(error)) = &written {
-                tracing::debug!(kind, %error, "an effect was not carried out");
-            }
-            metrics.effects.with_label_values(&[kind, outcome.label()]).inc();
-        });
+        tokio::spawn(write(effect, writer.clone(), metrics.clone(), permit));
     }
+}
+
+async fn write(effect: Effect, writer: Arc<dyn Writer>, metrics: Arc<Metrics>, _permit: OwnedSemaphorePermit) {
+    let kind = effect.kind();
+    let written = timeout(WRITE_MAX, writer.carry_out(&effect)).await;
+    let outcome = if matches!(written, Ok(Ok(()))) { Effects::Done } else { Effects::Failed };
+    if let Ok(Err(error)) = &written {
+        tracing::debug!(kind, %error, "an effect was not carried out");
+    }
+    metrics.effects.with_label_values(&[kind, outcome.label()]).inc();
 }
 
 /// What was done a moment ago, by pod and by what it was.
@@ -63,7 +92,9 @@ impl Lately {
             Effect::Touch(pod) => ((pod.uid.clone(), "touch"), TOUCH_AGAIN),
             Effect::Event(event) => ((event.pod.uid.clone(), event.reason), EVENT_AGAIN),
             // The engine repeats these only where it must.
-            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => return false,
+            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Condition { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
+                return false;
+            }
         };
         if self.0.get(&key).is_some_and(|done| now.saturating_duration_since(*done) < again) {
             return true;

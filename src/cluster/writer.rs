@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::engine::{Effect, Event, PodRef};
 use crate::host::{BindWrite, PodRead, WriteError, Writer};
-use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey};
+use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey, Reason};
 use crate::wire::{PodObject, annotations};
 
 /// Writes to the API server.
@@ -90,6 +90,14 @@ impl KubeWriter {
         }
         let pods = self.pods(&pod.key.namespace);
         pods.patch(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop).map_err(meaning)
+    }
+
+    /// The API server's own condition of a gated pod, with our words in place of its.
+    async fn write_condition(&self, pod: &PodRef, reason: &Reason) -> Result<(), WriteError> {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": reason.to_string()});
+        let patch = json!({"metadata": {"uid": pod.uid.as_str()}, "status": {"conditions": [condition]}});
+        let pods = self.pods(&pod.key.namespace);
+        pods.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop).map_err(meaning)
     }
 
     /// Through the Eviction API, so that disruption budgets are heard.
@@ -210,6 +218,7 @@ impl Writer for KubeWriter {
                 Effect::Event(event) => self.write_event(event).await,
                 Effect::Nominate { pod, node } => self.write_nomination(pod, node.as_ref()).await,
                 Effect::Release { pod, plan } => self.write_release(pod, plan.as_ref()).await,
+                Effect::Condition { pod, reason } => self.write_condition(pod, reason).await,
                 Effect::Evict { pod, why } => self.write_eviction(pod, why).await,
                 Effect::Suspend { owner, suspend } => self.write_suspend(owner, *suspend).await,
             }

@@ -48,6 +48,8 @@ pub(super) struct Record {
     pub(super) seen_at: Time,
     /// Its last refusal, until it is placed.
     pub(super) refused: Option<(Time, Reason)>,
+    /// What the condition of a gated pod says by our word.
+    pub(super) said: Option<Reason>,
     /// The last text that people were told, and when.
     pub(super) told: Option<(Time, String)>,
     pub(super) trace: Option<Arc<Trace>>,
@@ -256,7 +258,7 @@ impl Engine {
 
     /// The record of a pod, with the newest view of it.
     pub(super) fn record(&mut self, now: Time, pod: &Pod) -> &mut Record {
-        let fresh = || Record { pod: pod.clone(), first_seen_at: now, seen_at: now, refused: None, told: None, trace: None };
+        let fresh = || Record { pod: pod.clone(), first_seen_at: now, seen_at: now, refused: None, said: None, told: None, trace: None };
         let record = self.pods.entry(pod.uid.clone()).or_insert_with(fresh);
         record.seen_at = now;
         record

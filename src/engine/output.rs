@@ -125,6 +125,13 @@ pub enum Effect {
         /// What it is promised; none for a pod that filter decides.
         plan: Option<PlanRecord>,
     },
+    /// Say in a gated pod's condition PodScheduled why it waits: kube-scheduler, which does not look at it yet, cannot.
+    Condition {
+        /// Which pod.
+        pod: PodRef,
+        /// Why; its text is constant.
+        reason: Reason,
+    },
     /// Evict the pod, with its UID as a precondition.
     Evict {
         /// Which pod.
@@ -149,6 +156,7 @@ impl Effect {
             Self::Event(_) => "event",
             Self::Nominate { .. } => "nominate",
             Self::Release { .. } => "release",
+            Self::Condition { .. } => "condition",
             Self::Evict { .. } => "evict",
             Self::Suspend { .. } => "suspend",
         }

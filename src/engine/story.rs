@@ -26,6 +26,13 @@ impl Engine {
             };
         }
         if let Some((node, free, needed)) = nearest {
+            let largest = self.largest(pod, names);
+            if largest > 0 && largest < needed {
+                there = format!("the largest node has {largest}");
+                let pods = needed.div_ceil(largest);
+                let remedy = format!("split the work over {pods} pods of {} each", needed.div_ceil(pods));
+                return Refusal { reason, needed: summary(&pod.request), there, remedy };
+            }
             there = format!("{there}; nearest is {node} with {free} free");
             if free > 0 && free < needed {
                 remedy = format!("{} more freed on {node}, or a request of at most {free}", needed - free);
@@ -53,6 +60,15 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// How many devices of the first resource that the pod asks for one node has at most, free or not.
+    fn largest(&self, pod: &Pod, names: &[&str]) -> u32 {
+        let Some(resource) = pod.request.resources().into_iter().next() else { return 0 };
+        let pools = names.iter().filter_map(|name| self.book.node(name)?.pool(resource));
+        pools.map(|pool| pool.units).max().unwrap_or(0)
+    }
+}
+
 fn remedy(reason: &Reason) -> String {
     match reason {
         Reason::UnknownNode => "the watch will show the node shortly".into(),
@@ -70,6 +86,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::InvalidRequest => "change the request".into(),
         Reason::BindingUndecided => "none needed: the API server's answer or a deadline of minutes decides".into(),
         Reason::GroupDoesNotFit | Reason::NoDomainForGroup | Reason::GroupInvalid => "see the group's own story".into(),
+        Reason::NodesClosed => "open such nodes to the pod".into(),
         Reason::GroupIncomplete => "create the missing members".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),

@@ -15,6 +15,9 @@ impl Host {
             metrics.holders.with_label_values(&[state]).set(count(holders as u64));
         }
         metrics.holders.with_label_values(&["waiting"]).set(count(census.pods_waiting as u64));
+        for (phase, gangs) in census.gangs {
+            metrics.gangs.with_label_values(&[phase]).set(count(gangs as u64));
+        }
         for ((class, state), devices) in census.devices {
             metrics.devices.with_label_values(&[&*class, state]).set(count(devices));
         }

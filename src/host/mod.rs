@@ -74,7 +74,9 @@ struct Seat {
 }
 
 /// Effects that wait for a worker, at most. Beyond it they are dropped and counted: losing one loses time, never truth.
-pub const EFFECTS_MAX: usize = 4096;
+pub const EFFECTS_MAX: usize = 16_384;
+/// How long planning waits for writers.
+const QUEUE_DRAINS: std::time::Duration = std::time::Duration::from_millis(20);
 /// Pods whose questions made the engine panic, at most; beyond it the set starts anew.
 pub const BARRED_MAX: usize = 256;
 
@@ -134,7 +136,7 @@ impl Host {
         if stepped.is_err() {
             self.broken.store(true, Ordering::Release);
         }
-        let behind = seat.engine.wants_to_prepare();
+        let behind = seat.engine.wants_to_prepare() || seat.engine.wants_to_plan();
         drop(seat);
         if behind {
             self.behind.notify_one();
@@ -159,11 +161,22 @@ impl Host {
         read(&self.lock().journal)
     }
 
-    /// Works ahead whenever there is anything to work ahead on, a little at a time so that no question waits long.
+    /// Plans gangs whose turn it is, and works ahead, whenever there is anything to do: a little at a time, so that no
+    /// question waits long, and gangs first.
     pub async fn work_ahead(&self) -> std::convert::Infallible {
         loop {
             self.behind.notified().await;
-            while self.prepare() {
+            loop {
+                if self.look(Engine::wants_to_plan) {
+                    if self.effects.capacity() < EFFECTS_MAX / 2 {
+                        // What is planned must be written: planning on would only make a longer queue.
+                        tokio::time::sleep(QUEUE_DRAINS).await;
+                    } else {
+                        self.plan();
+                    }
+                } else if !self.look(Engine::wants_to_prepare) || !self.prepare() {
+                    break;
+                }
                 tokio::task::yield_now().await;
             }
         }

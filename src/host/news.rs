@@ -136,6 +136,11 @@ impl Host {
         self.ask(Input::Tick, Record::Tick);
     }
 
+    /// Plans the gangs whose turn it is.
+    pub fn plan(&self) {
+        self.ask(Input::Plan, Record::Plan);
+    }
+
     /// Works ahead a little while nobody waits for an answer. Returns whether there is more to do.
     pub fn prepare(&self) -> bool {
         self.ask(Input::Prepare, Record::Prepare { times: 1 });

@@ -123,7 +123,7 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::Prepare { times } => (0..times).for_each(|_| {
             host.prepare();
         }),
-        Record::Plan => drop(host.ask(Input::Plan, Record::Plan)),
+        Record::Plan => host.plan(),
         Record::Reset => host.reset(),
         Record::Filter { body } => return reply(host.answer_filter(&body.0)),
         Record::Prioritize { body } => return reply(host.answer_prioritize(&body.0)),

@@ -42,6 +42,8 @@ pub enum Reason {
     NoDomainForGroup,
     /// The pod's group, or its wish for a topology, cannot be read or means nothing here.
     GroupInvalid,
+    /// Nodes have such devices free, and kube-scheduler will not offer them: taints, selectors, cordons, CPU, memory.
+    NodesClosed,
     /// Not all members of the pod's group are there.
     GroupIncomplete,
     /// The pod's group has all its members and waits for its turn to be planned.
@@ -80,6 +82,7 @@ impl Reason {
             Self::GroupDoesNotFit => "group-does-not-fit",
             Self::NoDomainForGroup => "no-domain-for-group",
             Self::GroupInvalid => "group-invalid",
+            Self::NodesClosed => "nodes-closed",
             Self::GroupIncomplete => "group-incomplete",
             Self::GroupQueued => "group-queued",
             Self::PlannedElsewhere => "planned-elsewhere",
@@ -106,6 +109,7 @@ impl fmt::Display for Reason {
             Self::GroupDoesNotFit => f.write_str("gangplank: the group does not fit as a whole"),
             Self::NoDomainForGroup => f.write_str("gangplank: no topology domain holds the group as it requires"),
             Self::GroupInvalid => f.write_str("gangplank: the group's annotations cannot be honoured"),
+            Self::NodesClosed => f.write_str("gangplank: nodes with such accelerators are closed to the pod"),
             Self::GroupIncomplete => f.write_str("gangplank: waiting for the other members of the group"),
             Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),

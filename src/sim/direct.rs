@@ -17,6 +17,8 @@ pub struct Direct {
     seen_version: u64,
     stories: BTreeMap<PodUid, Refusal>,
     touched: Vec<PodUid>,
+    /// What conditions of gated pods say.
+    conditions: BTreeMap<PodUid, String>,
     calls: Calls,
 }
 
@@ -30,6 +32,7 @@ impl Direct {
             seen_version: 0,
             stories: BTreeMap::new(),
             touched: Vec::new(),
+            conditions: BTreeMap::new(),
             calls: Calls::default(),
         };
         world.list();
@@ -65,18 +68,26 @@ impl Direct {
 
     fn list(&mut self) {
         let nodes: Vec<_> = self.cluster.nodes().map(|view| view.node.node.clone()).collect();
-        let pods: Vec<_> = self.cluster.pods().map(|pod| pod.pod.clone()).collect();
+        // As they were created: of equals the first comes first.
+        let mut pods: Vec<_> = self.cluster.pods().map(|pod| (pod.created, pod.pod.clone())).collect();
+        pods.sort_by_key(|(created, _)| *created);
         self.seen_version = self.cluster.version();
         for node in nodes {
             self.step(Input::NodeApplied(node));
         }
-        for pod in pods {
+        for (_, pod) in pods {
             self.step(Input::PodApplied(pod));
         }
     }
 
-    /// Delivers what the watches would have delivered by now.
+    /// Delivers what the watches would have delivered by now, and what follows from it.
     fn catch_up(&mut self) {
+        while self.seen_version != self.cluster.version() {
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
         let Ok(changes) = self.cluster.changes_after(self.seen_version) else { return self.list() };
         let changes: Vec<Change> = changes.cloned().collect();
         self.seen_version = self.cluster.version();
@@ -120,9 +131,13 @@ impl Direct {
                     // Any change of a pod wakes it.
                     self.touched.push(pod.uid);
                 }
-                Effect::Release { pod, plan } => self.cluster.release(&pod.uid, plan),
+                Effect::Release { pod, plan } => {
+                    self.cluster.release(&pod.uid, plan);
+                    self.touched.push(pod.uid);
+                }
                 Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
                 // What an event says is in the trace too; nothing here can be suspended.
+                Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
                 Effect::Event(_) | Effect::Suspend { .. } => {}
             }
         }
@@ -189,11 +204,19 @@ impl World for Direct {
     }
 
     fn refusal(&mut self, pod: &SimPod) -> Option<Story> {
-        let Refusal { reason, needed, there, remedy } = self.stories.get(&pod.pod.uid)?.clone();
+        // A gated pod was never asked about: what the planner said counts.
+        let planned = || self.engine.explain(&pod.pod.uid).and_then(|trace| trace.refusal.clone());
+        let told = self.stories.get(&pod.pod.uid).filter(|_| !pod.pod.gated).cloned();
+        let Refusal { reason, needed, there, remedy } = told.or_else(planned)?;
         Some(Story { code: reason.code().into(), needed, there, remedy })
     }
 
+    fn condition(&self, pod: &SimPod) -> Option<String> {
+        self.conditions.get(&pod.pod.uid).cloned()
+    }
+
     fn touched(&mut self) -> Vec<PodUid> {
+        self.catch_up();
         std::mem::take(&mut self.touched)
     }
 }

@@ -40,6 +40,8 @@ pub enum Outcome {
     Bound(NodeName),
     /// No node takes it.
     Unschedulable(Diagnosis),
+    /// Not tried: its scheduling gates hold it.
+    Gated,
     /// The extender or the API server failed; tried again later.
     Failed(String),
 }
@@ -96,6 +98,7 @@ impl Scheduler {
     pub fn run<W: World>(&mut self, world: &mut W, mut told: impl FnMut(&W, &Attempt)) -> Vec<Waiting> {
         let mut errors: BTreeMap<PodUid, u32> = BTreeMap::new();
         let mut waiting: BTreeMap<PodUid, Outcome> = BTreeMap::new();
+        world.touched();
         world.look(|cluster| cluster.pods().for_each(|pod| self.queue.push(pod)));
         for _ in 0..Self::ROUNDS_MAX {
             let mut moved = false;
@@ -112,17 +115,23 @@ impl Scheduler {
                 match outcome {
                     Outcome::Bound(_) => drop(waiting.remove(&uid)),
                     Outcome::Failed(_) if again => self.queue.push(&pod),
-                    Outcome::Failed(_) | Outcome::Unschedulable(_) => drop(waiting.insert(uid, outcome)),
+                    Outcome::Failed(_) | Outcome::Unschedulable(_) | Outcome::Gated => drop(waiting.insert(uid, outcome)),
                 }
             }
             // A Binding is an event that wakes every pod that the extender refused, and so is a touch.
             let touched: BTreeSet<PodUid> = world.touched().into_iter().collect();
-            let woken = waiting.keys().filter(|uid| moved || touched.contains(*uid));
+            let woken = waiting.keys().filter(|_| moved).chain(&touched);
             world.look(|cluster| woken.filter_map(|uid| cluster.pod(uid)).for_each(|pod| self.queue.push(pod)));
             if self.queue.is_empty() {
                 break;
             }
         }
+        // kube-scheduler does not look at gated pods: the extender alone knows why they wait.
+        let gated: Vec<PodUid> = world.look(|cluster| {
+            let gated = cluster.pods().filter(|pod| pod.pod.gated && pod.pod.node.is_none() && !pod.pod.phase.is_finished());
+            gated.map(|pod| pod.pod.uid.clone()).collect()
+        });
+        waiting.extend(gated.into_iter().map(|uid| (uid, Outcome::Gated)));
         let mut waiting: Vec<Waiting> = waiting.into_iter().filter_map(|(uid, outcome)| describe(world, &uid, &outcome)).collect();
         waiting.sort_by(|a, b| a.key.cmp(&b.key));
         waiting
@@ -238,6 +247,17 @@ fn describe<W: World>(world: &mut W, uid: &PodUid, outcome: &Outcome) -> Option<
             there: format!("{} errors, the last one: {error}", Scheduler::ERRORS_MAX),
             remedy: "look at the extender's log".into(),
         }),
+        Outcome::Gated => {
+            let story = world.refusal(&pod);
+            let Story { code, needed, there, remedy } = story.unwrap_or_else(|| Story {
+                code: "scheduling-gated".into(),
+                needed: "its scheduling gates taken off".into(),
+                there: "somebody holds it back".into(),
+                remedy: "see who owns the gates".into(),
+            });
+            let condition = world.condition(&pod).unwrap_or_else(|| "Scheduling is blocked due to non-empty scheduling gates".into());
+            Some(Waiting { key, code: code.into_owned(), condition, needed, there, remedy })
+        }
         Outcome::Unschedulable(diagnosis) => {
             let condition = diagnosis.to_string();
             let by_extender = diagnosis.by_extender.then(|| world.refusal(&pod)).flatten();
@@ -324,6 +344,10 @@ mod tests {
         }
 
         fn refusal(&mut self, _: &SimPod) -> Option<Story> {
+            None
+        }
+
+        fn condition(&self, _: &SimPod) -> Option<String> {
             None
         }
 

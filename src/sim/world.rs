@@ -35,6 +35,9 @@ pub trait World {
     /// The extender's full story of why it last refused this pod, where it tells one.
     fn refusal(&mut self, pod: &SimPod) -> Option<Story>;
 
+    /// What the extender wrote into the condition of a gated pod.
+    fn condition(&self, pod: &SimPod) -> Option<String>;
+
     /// Pods that the extender touched awake since the last call.
     fn touched(&mut self) -> Vec<PodUid>;
 }

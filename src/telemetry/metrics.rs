@@ -57,6 +57,8 @@ table! {
     ready: IntGauge = "gangplank_ready" [];
     /// Pods in the book by what they do there.
     holders: IntGaugeVec = "gangplank_book_holders" ["state"];
+    /// Gangs of more than one pod by phase (docs/states.md).
+    gangs: IntGaugeVec = "gangplank_gangs" ["phase"];
     /// Devices by accelerator class and state.
     devices: IntGaugeVec = "gangplank_devices" ["class", "state"];
     /// Nodes that the book knows.

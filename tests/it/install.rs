@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -234,14 +234,19 @@ async fn wait_for_phase(client: &Client, namespace: &str, name: &str, phase: &st
     .await
 }
 
-/// As docs/runbook.md says: the pod waits, and says what for.
+/// As docs/runbook.md says: the pod waits behind our gate, and without it says what for.
 async fn waits_because_the_extender_is_down(client: &Client, namespace: &str, name: &str) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pod = pods.get(name).await?;
+    if pod.spec.is_some_and(|spec| spec.scheduling_gates.is_some_and(|gates| !gates.is_empty())) {
+        let ungated = Patch::Merge(json!({"spec": {"schedulingGates": null}}));
+        pods.patch(name, &PatchParams::default(), &ungated).await?;
+    }
     let message = wait_until(&format!("pod {name} to be refused"), TIMEOUT, async || {
         let conditions = pods.get(name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
         Ok(conditions
             .into_iter()
-            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+            .find(|condition| condition.type_ == "PodScheduled" && condition.reason.as_deref() != Some("SchedulingGated"))
             .and_then(|it| it.message))
     })
     .await?;

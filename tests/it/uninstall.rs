@@ -44,6 +44,7 @@ kind: Pod
 metadata: {name: share}
 spec:
   schedulerName: gangplank
+  schedulingGates: [{name: gangplank.dev/gang}] # as admission sets it, whose policies may not be in force yet
   containers: [{name: main, image: registry.example/main:1, resources: {limits: {gangplank.dev/gpu-milli: 500}}}]
 ---
 apiVersion: v1
@@ -83,7 +84,7 @@ async fn uninstall_takes_our_admission_out_and_hands_waiting_pods_back() -> Resu
     let done = run(&plane, &[])?;
     assert_eq!(planned["removed"], done["removed"]);
     assert_eq!(done["removed"].as_array().map(Vec::len), Some(11), "{done}");
-    assert_eq!(done["ungated"], serde_json::json!([format!("{namespace}/gated")]));
+    assert_eq!(done["ungated"], serde_json::json!([format!("{namespace}/gated"), format!("{namespace}/share")]));
     assert_eq!((counts().await?, gates().await?), ([0, 0, 1], vec!["example.com/theirs".to_owned()]));
     let waiting: Vec<&str> = done["waiting"].as_array().into_iter().flatten().filter_map(|pod| pod["pod"].as_str()).collect();
     assert_eq!(waiting, [format!("{namespace}/gated"), format!("{namespace}/share")]);

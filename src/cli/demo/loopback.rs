@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::memory::Memory;
+use super::pump::Pump;
 use crate::cli::http::{Client, Reply};
 use crate::model::{NodeName, PodUid};
 use crate::sim::{CallError, Calls, Cluster, FilterReply, RefusedNode, SimPod, Story, World};
@@ -15,14 +16,20 @@ use crate::wire::extender::{BindRequest, client};
 #[derive(Debug)]
 pub(in crate::cli) struct Loopback {
     memory: Arc<Memory>,
+    pump: Pump,
     server: Client,
     calls: Calls,
     filter_us: Vec<u64>,
 }
 
 impl Loopback {
-    pub(in crate::cli) fn new(memory: Arc<Memory>, address: &str) -> Self {
-        Self { memory, server: Client::new(address), calls: Calls::default(), filter_us: Vec::new() }
+    pub(in crate::cli) fn new(pump: Pump, address: &str) -> Self {
+        Self { memory: Arc::clone(&pump.memory), pump, server: Client::new(address), calls: Calls::default(), filter_us: Vec::new() }
+    }
+
+    /// What carries effects out, for whoever goes on with the extender.
+    pub(in crate::cli) fn into_pump(self) -> Pump {
+        self.pump
     }
 
     pub(in crate::cli) fn calls(&self) -> Calls {
@@ -64,6 +71,7 @@ impl World for Loopback {
 
     fn filter(&mut self, pod: &SimPod, names: &[NodeName]) -> Result<FilterReply, CallError> {
         self.calls.filter += 1;
+        self.pump.settle();
         let question = self.question(pod, names)?;
         let asked = Instant::now();
         let reply = self.ask("filter", &question)?;
@@ -112,7 +120,12 @@ impl World for Loopback {
         Some(Story { code: text("reason")?.into(), needed: text("needed")?, there: text("there")?, remedy: text("remedy")? })
     }
 
+    fn condition(&self, pod: &SimPod) -> Option<String> {
+        self.memory.condition(&pod.pod.uid)
+    }
+
     fn touched(&mut self) -> Vec<PodUid> {
+        self.pump.settle();
         self.memory.touched()
     }
 }

@@ -31,6 +31,8 @@ struct State {
     /// Up to where the watch has told.
     told_version: u64,
     touched: Vec<PodUid>,
+    /// What conditions of gated pods say.
+    conditions: BTreeMap<PodUid, String>,
 }
 
 impl Memory {
@@ -38,15 +40,20 @@ impl Memory {
         let told_version = cluster.version();
         let mut pods = pods;
         pods.values_mut().for_each(|pod| pod["metadata"]["resourceVersion"] = "1".into());
-        let state = State { cluster, pods, told_version, touched: Vec::new() };
+        let state = State { cluster, pods, told_version, touched: Vec::new(), conditions: BTreeMap::new() };
         Arc::new(Self { state: Mutex::new(state), host: OnceLock::new() })
     }
 
     /// Starts the watch: first lists, then what changes.
     pub(in crate::cli) fn watch(&self, host: &Arc<Host>) -> anyhow::Result<()> {
         let _ = self.host.set(Arc::downgrade(host));
-        let objects: Vec<Value> = self.lock().pods.values().cloned().collect();
-        for object in objects {
+        // As they were created: of equals the first comes first.
+        let mut objects: Vec<(u64, Value)> = {
+            let state = self.lock();
+            state.pods.iter().map(|(uid, object)| (state.cluster.pod(uid).map_or(0, |pod| pod.created), object.clone())).collect()
+        };
+        objects.sort_by_key(|(created, _)| *created);
+        for (_, object) in objects {
             host.pod_applied(Arc::new(PodObject::deserialize(&object)?))?;
         }
         Ok(())
@@ -69,6 +76,10 @@ impl Memory {
 
     pub(in crate::cli) fn touched(&self) -> Vec<PodUid> {
         std::mem::take(&mut self.lock().touched)
+    }
+
+    pub(in crate::cli) fn condition(&self, uid: &PodUid) -> Option<String> {
+        self.lock().conditions.get(uid).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -162,20 +173,26 @@ impl Memory {
 }
 
 impl Memory {
-    fn write_effect(&self, effect: &Effect) {
+    pub(super) fn write_effect(&self, effect: &Effect) {
         {
             let mut state = self.lock();
             match effect {
                 Effect::Touch(pod) => state.touched.push(pod.uid.clone()),
-                Effect::Nominate { pod, node } => state.cluster.nominate(&pod.uid, node.clone()),
+                // Any change of a pod wakes it.
+                Effect::Nominate { pod, node } => {
+                    state.cluster.nominate(&pod.uid, node.clone());
+                    state.touched.push(pod.uid.clone());
+                }
                 Effect::Release { pod, plan } => {
                     if let (Some(object), Some(plan)) = (state.pods.get_mut(&pod.uid), plan) {
                         object["metadata"]["annotations"][annotations::PLAN] = annotations::render_plan(plan).into();
                     }
                     state.cluster.release(&pod.uid, plan.clone());
+                    state.touched.push(pod.uid.clone());
                 }
                 Effect::Evict { pod, .. } => drop(state.cluster.delete_pod(&pod.uid)),
                 // The table tells who waits and why; nothing here can be suspended.
+                Effect::Condition { pod, reason } => drop(state.conditions.insert(pod.uid.clone(), reason.to_string())),
                 Effect::Event(_) | Effect::Suspend { .. } => {}
             }
         }

@@ -3,6 +3,7 @@
 
 pub(super) mod loopback;
 pub(super) mod memory;
+mod pump;
 mod room;
 
 use std::io::{IsTerminal, stderr};
@@ -19,11 +20,11 @@ use tokio::sync::watch;
 
 use self::loopback::Loopback;
 use self::memory::Memory;
+use self::pump::Pump;
 use super::report::{Ended, Report};
 use super::scene::Scene;
 use super::{Console, Exit, Format, Run};
 use crate::api::{Api, ServeLimits, Server};
-use crate::cluster::carry_out;
 use crate::host::{BindLimits, Binder, Clock, Host, Journal, JournalLimits, Part};
 use crate::policy::Profile;
 use crate::sim::{Outcome, Scheduler, World};
@@ -51,12 +52,12 @@ impl Run for DemoArgs {
         let scene = Scene::build(room::nodes(), workloads()?, &profile.classes)?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("the runtime cannot be started")?;
-        let server = Extender::start(&runtime, &scene, profile)?;
+        let (server, pump) = Extender::start(&runtime, &scene, profile)?;
         console.talk(&format!("a room of {} nodes; the extender answers on http://{}", scene.nodes.len(), server.address));
         for note in &scene.notes {
             console.talk(&format!("note: {note}"));
         }
-        let mut world = Loopback::new(Arc::clone(&server.memory), &server.address.to_string());
+        let mut world = Loopback::new(pump, &server.address.to_string());
         let progress = Progress::new(console, world.look(|cluster| cluster.pods().filter(|pod| pod.pod.node.is_none()).count()));
         let waiting = Scheduler::new(self.seed).run(&mut world, |_, attempt| progress.tell(&attempt.outcome));
         progress.end();
@@ -90,6 +91,7 @@ impl Run for DemoArgs {
         }
         console.data(&report, |_| format!("{table}{calls}"))?;
         if self.serve {
+            world.into_pump().run_by_itself(&runtime);
             server.keep(&runtime, console)?;
         }
         server.stop(runtime);
@@ -105,7 +107,7 @@ pub(super) struct Extender {
 }
 
 impl Extender {
-    pub(super) fn start(runtime: &Runtime, scene: &Scene, profile: Arc<Profile>) -> anyhow::Result<Self> {
+    pub(super) fn start(runtime: &Runtime, scene: &Scene, profile: Arc<Profile>) -> anyhow::Result<(Self, Pump)> {
         let metrics = Arc::new(Metrics::new());
         let journal = Journal::new(JournalLimits::default(), Arc::clone(&metrics));
         let (host, effects) = Host::new(profile, Clock::system(), Arc::clone(&metrics), journal);
@@ -122,17 +124,15 @@ impl Extender {
         memory.watch(&host)?;
         host.wait_for(Part::Lists, None);
         let writer: Arc<dyn crate::host::Writer> = Arc::clone(&memory) as _;
-        let binder = Binder::new(Arc::clone(&host), Arc::clone(&writer), BindLimits::default());
-        runtime.spawn(carry_out(effects, writer, Arc::clone(&metrics)));
-        let ahead = Arc::clone(&host);
-        runtime.spawn(async move { ahead.work_ahead().await });
+        let binder = Binder::new(Arc::clone(&host), writer, BindLimits::default());
+        let pump = Pump { host: Arc::clone(&host), memory: Arc::clone(&memory), effects };
         let router = Api { host, binder }.router();
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = runtime.block_on(Server::bind(listen, router, ServeLimits::default(), metrics)).context("no loopback port is free")?;
         let address = server.address()?;
         let (stop, stopped) = watch::channel(false);
         runtime.spawn(server.run(stopped));
-        Ok(Self { address, memory, stop })
+        Ok((Self { address, memory, stop }, pump))
     }
 
     /// Answers until interrupted.

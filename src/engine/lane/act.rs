@@ -1,7 +1,7 @@
 //! From phase to phase: what [`crate::gang::life::next`] asks for is done here, in the book and as effects. Nothing is
 //! done before the books are complete and this replica has the voice.
 
-use super::{Gang, STAND_IN, Step, VACANT};
+use super::{Gang, QUIET, STAND_IN, Step, VACANT};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
@@ -22,6 +22,9 @@ impl Engine {
                 break;
             }
             if let Some(gang) = self.lane.gangs.get_mut(id) {
+                if gang.phase == Phase::Collecting {
+                    gang.refusal = None;
+                }
                 gang.phase = phase;
             }
             match act {
@@ -171,6 +174,7 @@ impl Engine {
             if stays {
                 self.look_at_members(now, &id);
             }
+            self.tell_of_the_missing(now, &id);
             if vacant {
                 self.forget_lapsed_vacancies(&id);
             }
@@ -179,6 +183,17 @@ impl Engine {
             }
         }
         self.resume_owners();
+    }
+
+    /// A gang whose members do not come says so; its owner may have failed to create them.
+    fn tell_of_the_missing(&mut self, now: Time, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        let quiet = gang.phase == Phase::Collecting && gang.refusal.is_none() && now - gang.joined_at >= QUIET;
+        let first = gang.at(|step| step == Step::Waiting).into_iter().next();
+        if let Some(pod) = first.filter(|_| quiet && id.kind != GangKind::Alone).and_then(|uid| self.pods.get(&uid)) {
+            let refusal = self.why_not(&pod.pod, id);
+            self.tell_gang(now, id, &refusal);
+        }
     }
 
     fn forget_lapsed_vacancies(&mut self, id: &GangId) {

@@ -162,7 +162,7 @@ impl Engine {
     }
 
     /// The story of a member without a place.
-    fn why_not(&self, pod: &Pod, id: &GangId) -> Refusal {
+    pub(super) fn why_not(&self, pod: &Pod, id: &GangId) -> Refusal {
         let Some(gang) = self.lane.gangs.get(id) else { return elsewhere(id) };
         let (present, size) = (gang.tally.waiting + gang.tally.planned + gang.tally.bound, self.lane.size(id, gang));
         match (gang.phase, &gang.refusal) {

@@ -7,6 +7,7 @@
 
 mod act;
 mod ask;
+mod closed;
 mod plan;
 mod recover;
 mod roles;
@@ -36,6 +37,7 @@ pub(super) struct Lane {
     gained: bool,
     /// The highest plan epoch that was seen or given.
     epoch: u64,
+    arrivals: u64,
 }
 
 /// When a gang's turn is.
@@ -43,6 +45,8 @@ pub(super) struct Lane {
 struct Turn {
     priority: Reverse<i32>,
     created_at: Time,
+    /// Of those created in the same second, who was seen first.
+    arrival: u64,
     id: GangId,
 }
 
@@ -186,6 +190,14 @@ impl Lane {
         Some((id, self.gangs.get(id)?))
     }
 
+    /// The gang of a pod, which may be its first.
+    fn gang_mut(&mut self, id: &GangId, pod: &Pod) -> &mut Gang {
+        self.gangs.entry(id.clone()).or_insert_with(|| {
+            self.arrivals += 1;
+            Gang::new(Turn { priority: Reverse(pod.priority), created_at: pod.created_at, arrival: self.arrivals, id: id.clone() })
+        })
+    }
+
     /// What the object of a gang says, if it is the one that the member means.
     fn spec(&self, id: &GangId) -> Option<&GangSpec> {
         self.specs.get(&(id.kind, id.key.clone())).filter(|spec| id.uid.is_empty() || spec.id.uid == id.uid)
@@ -221,20 +233,20 @@ impl Engine {
         };
         self.adopt(now, pod, &id);
         let step = self.step_of(pod);
-        let turn = Turn { priority: Reverse(pod.priority), created_at: pod.created_at, id: id.clone() };
-        let gang = self.lane.gangs.entry(id.clone()).or_insert_with(|| Gang::new(turn));
+        let gang = self.lane.gang_mut(&id, pod);
         if !gang.members.contains_key(&pod.uid) {
             gang.joined_at = now;
         }
-        if gang.members.get(&pod.uid) != Some(&step) {
-            self.lane.refused.remove(&gang.turn);
-        }
+        let moved = gang.members.get(&pod.uid) != Some(&step);
         gang.set(&pod.uid, Some(step));
-        let said = pod.gang.as_ref().and_then(GangRef::said);
+        let (said, turn) = (pod.gang.as_ref().and_then(GangRef::said), gang.turn.clone());
         if gang.said != said {
             // Of members that do not agree, the one that wants most is heard.
             let of = |uid: &PodUid| self.pods.get(uid)?.pod.gang.as_ref()?.said();
             gang.said = gang.members.keys().filter_map(of).max();
+        }
+        if moved {
+            self.lane.refused.remove(&turn);
         }
         self.lane.gang_of.insert(pod.uid.clone(), id.clone());
         self.advance(now, &id);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::closed::is_open;
 use super::roles::Roster;
 use super::{Step, Turn};
 use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
@@ -12,7 +13,7 @@ use crate::engine::filter::{impossible, len};
 use crate::engine::{Effect, Engine, Event, Output, Trace};
 use crate::gang::life::{BINDING, NOMINATION, Phase};
 use crate::gang::{Context, plan};
-use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Reason, Refusal, Time, TopologyWishes};
+use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Refusal, Time, TopologyWishes};
 
 /// Plans made or refused for one [`crate::engine::Input::Plan`], so that no question waits long.
 const AT_ONCE: usize = 8;
@@ -101,12 +102,17 @@ impl Engine {
     pub(super) fn refuse_gang(&mut self, now: Time, turn: Turn, refusal: &Refusal) {
         let id = turn.id.clone();
         *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
+        self.lane.refused.insert(turn);
+        self.tell_gang(now, &id, refusal);
+    }
+
+    /// Says why a gang waits: in explain, in its members' conditions, and to people once for each reason.
+    pub(super) fn tell_gang(&mut self, now: Time, id: &GangId, refusal: &Refusal) {
         let trace = Arc::new(Trace { at: now, verb: "plan", refusal: Some(refusal.clone()), ..Trace::default() });
-        let Some(gang) = self.lane.gangs.get_mut(&id) else { return };
+        let Some(gang) = self.lane.gangs.get_mut(id) else { return };
         let news = gang.refusal.as_ref().is_none_or(|told| told.reason != refusal.reason);
         gang.refusal = Some(refusal.clone());
         let waiting = gang.at(|step| step == Step::Waiting);
-        self.lane.refused.insert(turn);
         if let Some(first) = waiting.first().and_then(|uid| self.pods.get(uid)).filter(|_| news) {
             let note = format!("{}: needs {}; {}; {}", refusal.reason, refusal.needed, refusal.there, refusal.remedy);
             self.effects.push(Effect::Event(Event { pod: reference(&first.pod), reason: "GangWaiting", note, warning: true }));
@@ -114,6 +120,10 @@ impl Engine {
         for uid in waiting {
             if let Some(record) = self.pods.get_mut(&uid) {
                 record.trace = Some(trace.clone());
+                if record.pod.gated && record.said.as_ref() != Some(&refusal.reason) {
+                    record.said = Some(refusal.reason.clone());
+                    self.effects.push(Effect::Condition { pod: reference(&record.pod), reason: refusal.reason.clone() });
+                }
             }
         }
     }
@@ -306,11 +316,11 @@ impl Engine {
             }
             return Ok(());
         }
-        let nodes: Vec<NodeName> = self.book.nodes().filter(|entry| admits(entry, pod)).map(|entry| entry.node.name.clone()).collect();
+        let nodes: Vec<NodeName> = self.book.nodes().filter(|entry| is_open(entry, pod)).map(|entry| entry.node.name.clone()).collect();
         let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
         let judged = self.judge(pod, &shape, &names, true);
         let chosen = judged.best.and_then(|(place, _)| self.chosen(pod, &shape, names[place as usize]));
-        let Some((grant, lines)) = chosen else { return Err(self.no_node(pod, &names, judged.refused())) };
+        let Some((grant, lines)) = chosen else { return Err(self.no_node(pod, &shape, &names, judged.refused())) };
         let (chosen, offered) = (Some(grant.node.clone()), len(&names));
         self.promise_pod(now, pod, grant.clone());
         self.lane.epoch += 1;
@@ -322,28 +332,4 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn no_node(&self, pod: &Pod, names: &[&str], refused: &[(Reason, crate::model::Curable)]) -> Refusal {
-        if names.is_empty() {
-            return Refusal {
-                reason: Reason::InsufficientDevices,
-                needed: crate::engine::story::summary(&pod.request),
-                there: "no node that its selector, affinity and tolerations admit has the CPU, the memory and room for it".into(),
-                remedy: "add such nodes, or ask for less".into(),
-            };
-        }
-        self.story(pod, names, &crate::engine::filter::tally(refused))
-    }
-}
-
-/// What kube-scheduler will check and can be known beforehand: constraints, and room besides devices.
-fn admits(entry: &crate::book::NodeEntry, pod: &Pod) -> bool {
-    let (node, constraints, room) = (&entry.node, &pod.constraints, entry.room());
-    let load = Load::of(pod);
-    room.cpu_milli >= load.cpu_milli
-        && room.memory_bytes >= load.memory_bytes
-        && room.pods >= load.pods
-        && !constraints.shut_out_by_cordon(node)
-        && constraints.untolerated(node).is_none()
-        && constraints.selects(node)
 }

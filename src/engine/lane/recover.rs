@@ -32,8 +32,7 @@ impl Engine {
         }
         // Nodes may come after pods: whether the devices are there is looked at when all lists are in.
         self.promise_pod(now, pod, plan.grant.clone());
-        let turn = super::Turn { priority: std::cmp::Reverse(pod.priority), created_at: pod.created_at, id: id.clone() };
-        let gang = self.lane.gangs.entry(id.clone()).or_insert_with(|| Gang::new(turn));
+        let gang = self.lane.gang_mut(id, pod);
         gang.epoch = gang.epoch.max(plan.epoch);
         gang.ranks.extend(plan.rank.map(|rank| (pod.uid.clone(), rank)));
     }

@@ -90,7 +90,8 @@ fn a_gang_that_does_not_fit_holds_nothing_says_why_and_is_planned_when_there_is_
         run.create(gated(member(name, 4, 8)));
     }
     assert_eq!(run.held().len(), 2);
-    assert_eq!(run.done(), ["GangWaiting"]);
+    let expected: Vec<String> = ["a", "b", "c", "d"].iter().map(|name| format!("say {name} no-domain-for-group")).collect();
+    assert_eq!(run.done(), [vec!["GangWaiting".to_owned()], expected].concat());
     let trace = run.engine.explain(&uid("c")).unwrap();
     assert_eq!(trace.refusal.as_ref().unwrap().reason, Reason::NoDomainForGroup);
     run.delete("d");

@@ -18,6 +18,7 @@ pub(super) fn rewrite(asked: &Asked<'_>, rules: &Rules) -> Option<Edited> {
     fractions(asked, &mut edited);
     if asked.kind == "Pod" && asked.is_create() {
         scheduler_name(&mut edited, rules);
+        gate(&mut edited, rules);
         environment(&mut edited);
     }
     Some(edited)
@@ -61,9 +62,19 @@ fn share_before(asked: &Asked<'_>, list: &str, container: &str, map: &str) -> Op
 fn scheduler_name(edited: &mut Edited, rules: &Rules) {
     let spec = &edited.object["spec"];
     let is_default = spec.get("schedulerName").is_none_or(|name| name == "default-scheduler" || name == "");
-    // The scheduling gate gangplank.dev/gang goes here as well, once gangs are planned.
     if is_default && amounts::asks_for_accelerators(spec, rules) {
         edited.set("/spec", "schedulerName", &json!(rules.scheduler));
+    }
+}
+
+/// The gate that holds a pod of ours until it is planned. It can only be set here: the API server takes none later.
+fn gate(edited: &mut Edited, rules: &Rules) {
+    let spec = &edited.object["spec"];
+    let ours = spec.get("schedulerName").is_some_and(|name| name == rules.scheduler.as_str());
+    let placed = spec.get("nodeName").is_some_and(|node| node != "");
+    let there = spec["schedulingGates"].as_array().is_some_and(|gates| gates.iter().any(|gate| gate["name"] == annotations::GATE));
+    if ours && !placed && !there && amounts::asks_for_accelerators(spec, rules) {
+        edited.append("/spec", "schedulingGates", &json!({"name": annotations::GATE}));
     }
 }
 

@@ -44,8 +44,8 @@ impl Protocol {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().context("no threads to serve with")?;
         let (classes, plain_pods) = (Arc::clone(&profile.classes), profile.plain_pods);
-        let extender = Extender::start(&runtime, &scene, profile)?;
-        let world = Loopback::new(Arc::clone(&extender.memory), &extender.address.to_string());
+        let (extender, pump) = Extender::start(&runtime, &scene, profile)?;
+        let world = Loopback::new(pump, &extender.address.to_string());
         let scheduler = Scheduler::new(seed);
         let scheduler = if plain_pods == PlainPods::Place { scheduler.asking_of_all() } else { scheduler };
         Ok(Self { runtime, extender, world, scheduler, nodes: nodes.clone(), classes, clock_ns, decided_ns: 0, failed: None })

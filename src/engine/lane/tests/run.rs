@@ -64,6 +64,7 @@ impl Run {
             Effect::Release { pod, plan } => {
                 (pod.uid.clone(), format!("release {}{}", pod.key.name, if plan.is_some() { "" } else { " freely" }))
             }
+            Effect::Condition { pod, reason } => (pod.uid.clone(), format!("say {} {}", pod.key.name, reason.code())),
             Effect::Evict { pod, .. } => (pod.uid.clone(), format!("evict {}", pod.key.name)),
             Effect::Suspend { owner, suspend } => (PodUid::from(""), format!("suspend {} {suspend}", owner.key.name)),
         };
