@@ -190,7 +190,7 @@ mod tests {
     use crate::policy::Profile;
     use crate::telemetry::Metrics;
     use crate::wire::gang::KINDS;
-    use crate::wire::journal::Record;
+    use crate::wire::journal::{Line, Record};
 
     fn host() -> Arc<Host> {
         let metrics = Arc::new(Metrics::new());
@@ -219,6 +219,8 @@ mod tests {
     /// What the host was told since it was asked last: `+name size min owner`, with `!` where we suspended it, or `-name`.
     fn told(host: &Host, seen: &mut u64) -> Vec<String> {
         let lines = host.journal(|journal| journal.newest(100));
+        // As a replay reads them.
+        let lines: Vec<Line> = lines.iter().map(|line| serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap()).collect();
         let news: Vec<_> = lines.iter().filter(|line| line.seq >= *seen).collect();
         let text = news.iter().filter_map(|line| match &line.input {
             Record::GangApplied { object, place, suspends } => {
