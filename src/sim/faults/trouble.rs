@@ -170,6 +170,7 @@ impl Run {
     pub(super) fn carry_out(&mut self, at: usize, effect: Effect) {
         self.say(|| format!("gangplank {at}: {effect:?}"));
         let (Effect::Touch(PodRef { uid, .. })
+        | Effect::Condition { pod: PodRef { uid, .. }, .. }
         | Effect::Nominate { pod: PodRef { uid, .. }, .. }
         | Effect::Release { pod: PodRef { uid, .. }, .. }) = &effect
         else {
@@ -179,7 +180,8 @@ impl Run {
             return self.fail("I22", format!("gangplank writes on {uid}, which asks for nothing of its"));
         }
         let _ = match effect {
-            Effect::Touch(pod) => self.store.change(&pod.uid, |_| {}),
+            // Words in a condition: a change like a touch.
+            Effect::Touch(pod) | Effect::Condition { pod, .. } => self.store.change(&pod.uid, |_| {}),
             Effect::Nominate { pod, node } => self.store.change(&pod.uid, |pod| {
                 if pod.node.is_none() {
                     pod.nominated = node;
@@ -202,7 +204,7 @@ impl Run {
                 }
                 self.suspend(&owner, suspend);
             }
-            Effect::Event(_) | Effect::Touch(_) | Effect::Nominate { .. } | Effect::Release { .. } => {}
+            Effect::Event(_) | Effect::Touch(_) | Effect::Condition { .. } | Effect::Nominate { .. } | Effect::Release { .. } => {}
         }
     }
 
