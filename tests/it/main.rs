@@ -3,6 +3,7 @@
 
 mod admission;
 mod bench;
+mod boarding;
 mod burst;
 mod cli;
 mod control_plane;

@@ -1,7 +1,6 @@
 //! Everyday workloads, unchanged, through admission, a stock kube-scheduler and Gangplank, onto nodes. KWOK plays the
 //! kubelets: pods reach Running, containers do not exist.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::support::installed::{assert_granted_once, granted, is_running, managed_namespace, node_of, scheduler_of, scheduling_message};
+use crate::support::manifests::{seeds, volume};
 use crate::support::{ControlPlane, Installed, NodeTemplate, Options, apply_yaml, create_kwok_nodes, wait_until};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -264,44 +264,4 @@ async fn mixed_room(client: &Client) -> Result<()> {
     let resources = [("cloud-tpus.google.com/v3".to_owned(), "8".to_owned())].into();
     create_kwok_nodes(client, 2, &NodeTemplate { gpu_count: 0, resources, ..room("tpu-v3") }).await?;
     Ok(())
-}
-
-fn volume(namespace: &str, claim: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: PersistentVolume
-metadata: {{name: {namespace}-{claim}}}
-spec:
-  capacity: {{storage: 1Gi}}
-  accessModes: [ReadWriteMany]
-  hostPath: {{path: /none}}
-  storageClassName: ''
-  claimRef: {{namespace: {namespace}, name: {claim}}}
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {{name: {claim}}}
-spec:
-  accessModes: [ReadWriteMany]
-  resources: {{requests: {{storage: 1Gi}}}}
-  storageClassName: ''
-  volumeName: {namespace}-{claim}
-"
-    )
-}
-
-/// The manifests that the examples retell, where they lie beside the project.
-fn seeds() -> Option<PathBuf> {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/seed-manifests");
-    let seeds = std::env::var_os("GANGPLANK_SEEDS").map_or(seeds, PathBuf::from);
-    if seeds.is_dir() {
-        return Some(seeds);
-    }
-    let _ = writeln!(
-        std::io::stderr(),
-        "\n==== SKIPPED: the manifests in {} are not there; only deploy/examples were run ====\n",
-        seeds.display()
-    );
-    None
 }

@@ -35,9 +35,14 @@ pub struct Installed {
 impl Installed {
     /// Installs everything, and returns when it answers.
     pub async fn start(control_plane: &ControlPlane, client: &Client) -> Result<Self> {
+        Self::start_with(control_plane, client, &[]).await
+    }
+
+    /// As `start`, with more arguments of `gangplank serve`.
+    pub async fn start_with(control_plane: &ControlPlane, client: &Client, arguments: &[&str]) -> Result<Self> {
         let kubeconfig = install_account(control_plane, client).await?;
         Self::install(client).await?;
-        let mut gangplank = Gangplank::start(control_plane, &kubeconfig, &[])?;
+        let mut gangplank = Gangplank::start(control_plane, &kubeconfig, arguments)?;
         gangplank.wait_ready().await?;
         let scheduler = SecondScheduler::start(control_plane, &scheduler_config(gangplank.address())?).await?;
         Ok(Self { gangplank, scheduler, kubeconfig })

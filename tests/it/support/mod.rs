@@ -5,6 +5,7 @@ mod control_plane;
 mod gangplank;
 mod http;
 pub mod installed;
+pub mod manifests;
 mod memory;
 mod nodes;
 mod objects;

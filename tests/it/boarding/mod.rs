@@ -1,0 +1,5 @@
+//! Gangs through admission, a stock kube-scheduler and Gangplank, onto nodes: whole or not at all. KWOK plays the kubelets.
+
+mod recipes;
+mod scene;
+mod seeds;
