@@ -15,6 +15,7 @@ impl Engine {
     pub(super) fn pod_applied(&mut self, now: Time, pod: Pod) {
         if pod.request.is_empty() {
             self.plain_applied(&pod);
+            self.companion_news(now, &pod);
             return;
         }
         if pod.phase.is_finished() {
@@ -52,6 +53,7 @@ impl Engine {
         if self.book.drop_plain(uid) {
             self.lane.gained();
         }
+        self.companion_gone(now, uid);
         let record = self.pods.remove(uid);
         let held = self.book.release(uid);
         if held.is_some() {

@@ -45,7 +45,7 @@ impl Engine {
 
     fn relist_pods(&mut self, now: Time, pods: Vec<Pod>, lines: &mut Vec<String>) {
         let (plain, pods): (Vec<Pod>, Vec<Pod>) = pods.into_iter().partition(|pod| pod.request.is_empty());
-        self.relist_plain(&plain);
+        self.relist_plain(now, &plain);
         let occupying: BTreeMap<PodUid, Pod> =
             pods.into_iter().filter(|pod| !pod.phase.is_finished()).map(|pod| (pod.uid.clone(), pod)).collect();
         let settled = |at: Time| now - at > LIST_AGE_MAX;
@@ -91,10 +91,14 @@ impl Engine {
     }
 
     /// Pods without devices promise nothing to anybody: what differs is healed and not worth a word.
-    fn relist_plain(&mut self, pods: &[Pod]) {
+    fn relist_plain(&mut self, now: Time, pods: &[Pod]) {
         let there: BTreeSet<&PodUid> = pods.iter().map(|pod| &pod.uid).collect();
         self.book.retain_plain(|uid| there.contains(uid));
-        pods.iter().for_each(|pod| self.plain_applied(pod));
+        self.companions_listed(now, &there);
+        for pod in pods {
+            self.plain_applied(pod);
+            self.companion_news(now, pod);
+        }
     }
 
     fn drift(&mut self, kind: &'static str, what: &str, lines: &mut Vec<String>) {

@@ -244,4 +244,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_page_of_states_names_every_phase_with_its_deadline() {
+        let page = include_str!("../../docs/states.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let names: Vec<&str> = rows.iter().filter_map(|row| row.split('`').nth(1)).collect();
+        assert_eq!(names, Phase::NAMES);
+        let deadlines = [("reserved", NOMINATION), ("released", BINDING), ("undoing", UNDO)];
+        for (phase, row) in names.iter().zip(&rows) {
+            let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+            match deadlines.iter().find(|(name, _)| name == phase) {
+                Some((_, span)) => assert!(last.starts_with(&format!("{} s:", span.as_secs())), "{row}"),
+                None => assert!(last.starts_with("none"), "{row}"),
+            }
+        }
+    }
 }

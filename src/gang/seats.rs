@@ -15,6 +15,8 @@ pub(super) struct Seats<'a> {
     pub(super) rows: Vec<Seat<'a>>,
     /// Why other nodes have none, by count.
     pub(super) shut: Shut,
+    /// How many members would fit if one thing alone mattered.
+    pub(super) alone: Alone,
     /// Nodes that would take members and are spares of their domain.
     pub(super) spares: u32,
     pub(super) fabric: &'a Fabric,
@@ -41,6 +43,13 @@ pub(super) struct Shut {
     /// Too few devices are free, of those that have any.
     pub(super) devices: u32,
     /// Too little CPU, memory or room for pods, though devices are free.
+    pub(super) load: u32,
+}
+
+/// How many members fit on open nodes by one thing alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Alone {
+    pub(super) devices: u32,
     pub(super) load: u32,
 }
 
@@ -71,7 +80,7 @@ impl<'a> Seats<'a> {
     /// Looks at every node of the fabric.
     pub(super) fn of(book: &Book, context: Context<'a>, pod: &Pod) -> Self {
         let fabric = context.fabric;
-        let mut seats = Self { rows: Vec::new(), shut: Shut::default(), spares: 0, fabric };
+        let mut seats = Self { rows: Vec::new(), shut: Shut::default(), alone: Alone::default(), spares: 0, fabric };
         let mut in_use: BTreeMap<DomainId, u32> = BTreeMap::new();
         let Some(shape) = Shape::of(&pod.request) else { return seats };
         let limited = fabric.rules().levels.iter().any(|level| level.usable_nodes.is_some());
@@ -91,7 +100,11 @@ impl<'a> Seats<'a> {
                 seats.shut.out += 1;
                 continue;
             }
-            let room = devices.min(by_load(entry.room(), pod));
+            let apart = if pod.constraints.apart { 1 } else { u32::MAX };
+            let load = by_load(entry.room(), pod);
+            let room = devices.min(load).min(apart);
+            seats.alone.devices = seats.alone.devices.saturating_add(devices.min(apart));
+            seats.alone.load = seats.alone.load.saturating_add(load.min(apart));
             if room == 0 {
                 seats.shut.load += 1;
                 continue;

@@ -96,7 +96,8 @@ pub(super) fn story(seats: &Seats<'_>, group: &Group<'_>, wishes: &Resolved, sho
     let rules = seats.fabric.rules();
     let required: Vec<&str> = wishes.together.iter().map(|level| rules.name_of(*level)).collect();
     let within = if required.is_empty() { String::new() } else { format!(" in one {}", required.join(" and one ")) };
-    let needed = format!("{size} members of {each} each{within}, all at once");
+    let apart = if group.roles.iter().any(|role| role.pod.constraints.apart) { ", no two on one node" } else { "" };
+    let needed = format!("{size} members of {each} each{within}{apart}, all at once");
     let reason = if required.is_empty() && wishes.parts.is_none() { Reason::GroupDoesNotFit } else { Reason::NoDomainForGroup };
     let (there, remedy) = match shortfall {
         Shortfall::Together { nearest: None, .. } => {
@@ -115,7 +116,7 @@ pub(super) fn story(seats: &Seats<'_>, group: &Group<'_>, wishes: &Resolved, sho
                 let instead = if level.is_empty() { "no level".to_owned() } else { format!("`{level}`") };
                 remedy = format!("{remedy}, or require {instead} instead: {domain} has room for all");
             }
-            (format!("nearest is {title} with room for {room}: {} short", size - room), remedy)
+            (format!("{room} of {size} fit in {title}, the nearest to enough{}", coverage(seats, size)), remedy)
         }
         Shortfall::Parts { level, parts: (count, each), there, nearest } => {
             let mut words = format!("as {count} of {each} it needs {count} times room for {each} in one {level}; there are {there}");
@@ -132,6 +133,15 @@ pub(super) fn story(seats: &Seats<'_>, group: &Group<'_>, wishes: &Resolved, sho
         ),
     };
     Refusal { reason, needed, there: format!("{there}{}", shut(seats)), remedy }
+}
+
+/// How many would fit if one thing alone mattered, where CPU or memory is what lacks.
+fn coverage(seats: &Seats<'_>, size: u32) -> String {
+    if seats.shut.load == 0 {
+        return String::new();
+    }
+    let of = |room: u32| format!("{} of {size}", room.min(size));
+    format!("; in the whole cluster {} by devices alone, {} by CPU, memory and pods alone", of(seats.alone.devices), of(seats.alone.load))
 }
 
 /// Why nodes take no member, where that is not the end of the story.

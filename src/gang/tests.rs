@@ -45,7 +45,7 @@ fn a_required_rack_is_kept_or_the_group_waits_and_is_told_what_would_help() {
         [refusal.needed, refusal.there, refusal.remedy],
         [
             "3 members of 8 nvidia.com/gpu each in one rack, all at once",
-            "nearest is rack r1 of block b1 with room for 2: 1 short (of the other nodes 5 lack free devices)",
+            "2 of 3 fit in rack r1 of block b1, the nearest to enough (of the other nodes 5 lack free devices)",
             "free room for 1 more in rack r1 of block b1, or run at most 2 members, or require `block` instead: block b1 has room for all",
         ]
     );
@@ -84,7 +84,7 @@ fn two_of_eighteen_trays_are_spares_where_the_profile_says_sixteen_are_usable() 
     assert_eq!(plan.len(), 16);
     assert_eq!((plan[0].as_str(), plan[15].as_str()), ("0 rack0-tray-1", "15 rack0-tray-16"));
     let refusal = scene.refusal(4, 17, &[require("clique")]);
-    assert_eq!(refusal.there, "nearest is clique 9f1c.1 with room for 16: 1 short (of the other nodes 4 are spares)");
+    assert_eq!(refusal.there, "16 of 17 fit in clique 9f1c.1, the nearest to enough (of the other nodes 4 are spares)");
     // Two trays fail: the spares stand in, and all sixteen that are left are usable.
     scene.cordon("rack0-tray-3");
     scene.cordon("rack0-tray-7");

@@ -11,6 +11,8 @@ pub struct Constraints {
     pub node_affinity: Option<Vec<Vec<Requirement>>>,
     /// `spec.tolerations`.
     pub tolerations: Vec<Toleration>,
+    /// Required anti-affinity on `kubernetes.io/hostname` against pods like itself: members of a gang must not meet.
+    pub apart: bool,
 }
 
 /// One requirement on a label (or, with [`Requirement::field`], on `metadata.name`).

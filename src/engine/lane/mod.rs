@@ -38,6 +38,9 @@ pub(super) struct Lane {
     /// The highest plan epoch that was seen or given.
     epoch: u64,
     arrivals: u64,
+    /// Members that ask for no devices: they count, and need no place from us.
+    companions: BTreeMap<(GangKind, PodKey), u32>,
+    companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
 }
 
 /// When a gang's turn is.
@@ -208,7 +211,9 @@ impl Lane {
         if id.kind == GangKind::Alone {
             return Some((1, 1));
         }
-        gang.said.or_else(|| self.spec(id).map(|spec| (spec.size, spec.min)))
+        let (size, min) = gang.said.or_else(|| self.spec(id).map(|spec| (spec.size, spec.min)))?;
+        let others = self.companions.get(&(id.kind, id.key.clone())).copied().unwrap_or(0);
+        Some((size.saturating_sub(others).max(1), min.saturating_sub(others).max(1)))
     }
 
     /// The counts that decide a gang's next phase.
@@ -250,6 +255,42 @@ impl Engine {
         }
         self.lane.gang_of.insert(pod.uid.clone(), id.clone());
         self.advance(now, &id);
+    }
+
+    /// A pod without devices may be a member all the same: a launcher, a head. kube-scheduler places it by itself.
+    /// Pods of one Job are alike, so that none of them is.
+    pub(super) fn companion_news(&mut self, now: Time, pod: &Pod) {
+        let Some(GangRef { id, .. }) = pod.gang.as_ref().filter(|gang| gang.id.kind != GangKind::Owner) else { return };
+        let named = (id.kind, id.key.clone());
+        if self.lane.companion_of.insert(pod.uid.clone(), named.clone()).is_none() {
+            *self.lane.companions.entry(named.clone()).or_default() += 1;
+            self.look_at_gangs(now, named.0, &named.1);
+        }
+    }
+
+    /// A pod without devices is gone.
+    pub(super) fn companion_gone(&mut self, now: Time, uid: &PodUid) {
+        let Some(named) = self.lane.companion_of.remove(uid) else { return };
+        if let Some(count) = self.lane.companions.get_mut(&named) {
+            *count -= 1;
+            if *count == 0 {
+                self.lane.companions.remove(&named);
+            }
+        }
+        self.look_at_gangs(now, named.0, &named.1);
+    }
+
+    /// Of pods without devices only these are there.
+    pub(super) fn companions_listed(&mut self, now: Time, there: &BTreeSet<&PodUid>) {
+        let gone: Vec<PodUid> = self.lane.companion_of.keys().filter(|uid| !there.contains(uid)).cloned().collect();
+        gone.iter().for_each(|uid| self.companion_gone(now, uid));
+    }
+
+    fn look_at_gangs(&mut self, now: Time, kind: GangKind, key: &PodKey) {
+        let first = GangId { kind, key: key.clone(), uid: "".into() };
+        let ids: Vec<GangId> =
+            self.lane.gangs.range(first..).map(|(id, _)| id).take_while(|id| id.kind == kind && id.key == *key).cloned().collect();
+        ids.iter().for_each(|id| self.advance(now, id));
     }
 
     /// The gang of a pod; none for a pod that filter decides alone.

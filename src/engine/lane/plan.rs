@@ -177,6 +177,10 @@ impl Engine {
             everywhere = self.fabric.nodes().map(|(name, _)| name.clone()).collect();
             let names = names.get_or_insert_with(|| everywhere.iter().map(NodeName::as_str).collect());
             self.stay_with(node, &mut wishes, names);
+            if lead.constraints.apart {
+                let taken = self.nodes_of(id);
+                names.retain(|name| !taken.contains(*name));
+            }
         }
         let group = crate::gang::Group { wishes: &wishes, ..roster.group(id) };
         let context = Context {
@@ -238,9 +242,14 @@ impl Engine {
 
     /// A node of a member that has a place already: those who join stay near it.
     fn anchor(&self, id: &GangId) -> Option<NodeName> {
-        let gang = self.lane.gangs.get(id)?;
+        self.nodes_of(id).into_iter().next()
+    }
+
+    /// Nodes of members that have a place already.
+    fn nodes_of(&self, id: &GangId) -> BTreeSet<NodeName> {
+        let Some(gang) = self.lane.gangs.get(id) else { return BTreeSet::new() };
         let settled = gang.members.iter().filter(|(_, step)| matches!(step, Step::Bound | Step::Planned { .. }));
-        settled.filter_map(|(uid, _)| self.book.holder(uid)).map(|holder| holder.node.clone()).min()
+        settled.filter_map(|(uid, _)| self.book.holder(uid)).map(|holder| holder.node.clone()).collect()
     }
 
     /// Members that replace others join those that run: in the domains that the gang requires as a whole.

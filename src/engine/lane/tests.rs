@@ -9,7 +9,7 @@ use run::{Run, gated, member, nodes, uid};
 
 use crate::engine::Input;
 use crate::model::fixtures::{gpu, pod};
-use crate::model::{GangId, GangKind, GangRef, GangSpec, OwnerRef, Pod, PodKey, Quota, Reason, TopologyWishes};
+use crate::model::{DeviceRequest, GangId, GangKind, GangRef, GangSpec, OwnerRef, Pod, PodKey, Quota, Reason, TopologyWishes};
 
 #[test]
 fn a_gated_gang_is_planned_when_its_last_member_comes_and_released_when_all_are_nominated() {
@@ -428,4 +428,52 @@ fn a_relist_leaves_plans_and_kept_places_alone() {
     run.now = run.now + Duration::from_secs(60);
     run.step(Input::Relisted { pods, nodes: nodes() });
     assert_eq!(run.held().len(), 2);
+}
+
+#[test]
+fn a_member_without_devices_counts_and_needs_no_place() {
+    let mut run = Run::new();
+    for name in ["worker-0", "worker-1"] {
+        run.create(gated(member(name, 3, 8)));
+    }
+    assert!(run.held().is_empty(), "the launcher is missing");
+    run.create(Pod { request: DeviceRequest::default(), ..member("launcher", 3, 1) });
+    assert_eq!(run.held().len(), 2);
+    run.bind("worker-0");
+    run.bind("worker-1");
+    assert_eq!(run.engine.census().gangs["bound"], 1);
+    let mut run = Run::new();
+    run.create(Pod { request: DeviceRequest::default(), ..member("launcher", 2, 1) });
+    run.delete("launcher");
+    run.create(gated(member("worker-0", 2, 8)));
+    assert!(run.held().is_empty(), "it is gone");
+}
+
+#[test]
+fn members_that_must_not_meet_get_a_node_each_and_a_replacement_another() {
+    let apart = |name: &str, size| {
+        let mut pod = gated(Pod { topology: TopologyWishes::default(), ..member(name, size, 2) });
+        pod.constraints.apart = true;
+        pod
+    };
+    let mut run = Run::new();
+    for name in ["a", "b", "c"] {
+        run.create(apart(name, 3));
+    }
+    let mut nodes: Vec<String> = run.held().into_iter().map(String::from).collect();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 3, "{nodes:?}");
+    for name in ["a", "b", "c"] {
+        run.bind(name);
+    }
+    run.delete("b");
+    run.wait(61);
+    run.create(apart("d", 3));
+    let place = run.filter("d").unwrap();
+    assert_eq!(run.held().into_iter().filter(|name| *name == place).count(), 1);
+    let mut run = Run::new();
+    for index in 0..7 {
+        run.create(apart(&format!("m{index}"), 7));
+    }
+    assert!(run.held().is_empty(), "seven on six nodes");
 }

@@ -1,13 +1,16 @@
 //! Node constraints of a pod, with the corners of the API: an empty term matches nothing, an empty operator is Equal,
 //! and a word that we do not know never widens what a pod may use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, TolerationObject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, TolerationObject};
 use crate::model::{Constraints, Operator, Requirement, TaintEffect, Toleration};
 
 /// What kube-scheduler checks and a planner must respect.
-pub(super) fn read(spec: &PodSpec) -> Constraints {
+pub(super) fn read(spec: &PodSpec, metadata: &ObjectMeta) -> Constraints {
     let equals = |(key, value): (&String, &String)| Requirement {
         key: Arc::from(key.as_str()),
         field: false,
@@ -19,7 +22,21 @@ pub(super) fn read(spec: &PodSpec) -> Constraints {
         node_selector: spec.node_selector.iter().map(equals).collect(),
         node_affinity: required.map(|selector| selector.node_selector_terms.iter().filter_map(term).collect()),
         tolerations: spec.tolerations.iter().filter_map(toleration).collect(),
+        apart: spec.affinity.pod_anti_affinity.iter().flat_map(|affinity| &affinity.required).any(|term| repels(term, metadata)),
     }
+}
+
+/// Whether a term of anti-affinity keeps the pod off nodes where one with its labels is.
+fn repels(term: &PodAffinityTerm, metadata: &ObjectMeta) -> bool {
+    let Some(selector) = term.label_selector.as_ref().filter(|_| term.topology_key == "kubernetes.io/hostname") else { return false };
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let labels: BTreeMap<Arc<str>, Arc<str>> =
+        metadata.labels.iter().flatten().map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect();
+    let equal = |(key, value): (&String, &String)| labels.get(key.as_str()).is_some_and(|label| **label == **value);
+    let holds = |expression: &NodeSelectorRequirement| requirement(expression, false).is_some_and(|wanted| wanted.satisfied(&labels));
+    (term.namespaces.is_empty() || term.namespaces.iter().any(|name| name == namespace))
+        && selector.match_labels.iter().all(equal)
+        && selector.match_expressions.iter().all(holds)
 }
 
 /// Whether in-tree scores matter to this pod.

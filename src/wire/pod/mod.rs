@@ -174,10 +174,18 @@ pub struct NodeAffinity {
     pub preferred: Vec<Value>,
 }
 
-/// `spec.affinity.podAffinity` and `podAntiAffinity`: required terms are kube-scheduler's alone.
+/// `spec.affinity.podAffinity` and `podAntiAffinity`: of the required terms only those that keep equal pods apart matter,
+/// the others are kube-scheduler's alone.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the words of the Kubernetes API")]
 pub struct PodAffinity {
+    #[serde(
+        rename = "requiredDuringSchedulingIgnoredDuringExecution",
+        default,
+        deserialize_with = "meta::null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub required: Vec<PodAffinityTerm>,
     #[serde(
         rename = "preferredDuringSchedulingIgnoredDuringExecution",
         default,
@@ -185,6 +193,30 @@ pub struct PodAffinity {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub preferred: Vec<Value>,
+}
+
+/// One required term of pod affinity.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodAffinityTerm {
+    #[serde(default)]
+    pub topology_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_selector: Option<LabelSelector>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+}
+
+/// A label selector: everything in it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct LabelSelector {
+    #[serde(default, deserialize_with = "meta::unique", skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<NodeSelectorRequirement>,
 }
 
 /// A node selector: terms of which one must match.
@@ -280,7 +312,7 @@ impl PodObject {
             request: DeviceRequest { pattern: self.pattern(), ..request::devices(spec, classes) },
             cpu_milli,
             memory_bytes,
-            constraints: constraints::read(spec),
+            constraints: constraints::read(spec, &self.metadata),
             has_preferences: constraints::has_preferences(spec),
             gang,
             topology,
