@@ -13,6 +13,7 @@ mod fabric;
 mod gangs;
 mod http;
 mod install;
+mod interrupted;
 mod openb;
 mod packing;
 mod profiles;

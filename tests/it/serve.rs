@@ -253,13 +253,16 @@ fn the_account_may_do_what_the_program_does() -> Result<()> {
     Ok(())
 }
 
+/// How long a lease is good for without being renewed.
+pub(crate) const LEASE_LASTS: Duration = Duration::from_secs(4);
+
 /// A Lease as a kube-scheduler of this identity holds it; `turn` changes with every renewal.
-async fn renew(leases: &Api<Lease>, holder: &str, turn: i32) -> Result<()> {
+pub(crate) async fn renew(leases: &Api<Lease>, holder: &str, turn: i32) -> Result<()> {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"name": "gangplank-scheduler"},
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 4, "leaseTransitions": turn},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": LEASE_LASTS.as_secs(), "leaseTransitions": turn},
     });
     leases.patch("gangplank-scheduler", &PatchParams::apply("test").force(), &Patch::Apply(&lease)).await?;
     Ok(())

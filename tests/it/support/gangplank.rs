@@ -60,6 +60,11 @@ impl Gangplank {
         self.child.id()
     }
 
+    /// Sends it a signal, e.g. `STOP` and `CONT`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        send_signal(self.pid(), signal)
+    }
+
     /// A connection to it, once it listens.
     pub async fn client(&mut self) -> Result<HttpClient> {
         let (address, child) = (self.address, &mut self.child);
