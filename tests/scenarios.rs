@@ -13,6 +13,10 @@ use gangplank::cli::simulate::simulate;
 use gangplank::policy::Profile;
 use gangplank::wire::manifest;
 
+#[path = "scenarios/blocks.rs"]
+mod blocks;
+use blocks::{Block, blocks};
+
 #[test]
 fn scenarios_come_out_as_they_are_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
@@ -42,30 +46,6 @@ fn scenarios_come_out_as_they_are_written() {
         }
     }
     assert!(wrong.is_empty(), "if what is now is right: UPDATE=1 cargo test --test scenarios\n{}", wrong.join("\n"));
-}
-
-struct Block<'a> {
-    kind: &'a str,
-    start: usize,
-    body: &'a str,
-}
-
-fn blocks(text: &str) -> Vec<Block<'_>> {
-    let mut blocks = Vec::new();
-    let (mut at, mut open): (usize, Option<(&str, usize)>) = (0, None);
-    for line in text.split_inclusive('\n') {
-        let fence = line.strip_prefix("```").map(str::trim_end);
-        match (fence, open) {
-            (Some(kind), None) => open = Some((kind, at + line.len())),
-            (Some(_), Some((kind, start))) => {
-                blocks.push(Block { kind, start, body: &text[start..at] });
-                open = None;
-            }
-            (None, _) => {}
-        }
-        at += line.len();
-    }
-    blocks
 }
 
 fn run(name: &str, blocks: &[Block<'_>]) -> String {

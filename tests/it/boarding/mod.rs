@@ -1,5 +1,8 @@
 //! Gangs through admission, a stock kube-scheduler and Gangplank, onto nodes: whole or not at all. KWOK plays the kubelets.
 
 mod recipes;
+mod scenarios;
 mod scene;
 mod seeds;
+mod trouble;
+mod undo;

@@ -74,10 +74,11 @@ impl Scene {
         Ok(())
     }
 
-    /// The pods of a Job.
+    /// The pods of a Job that are not on their way out.
     pub(super) async fn pods_of(&self, job: &str) -> Result<Vec<Pod>> {
-        let selector = ListParams::default().labels(&format!("job-name={job}"));
-        Ok(self.pods.list(&selector).await?.items)
+        let mut pods = self.pods.list(&of_job(job)).await?.items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods)
     }
 
     /// The pods of a Job once so many, and no others, have a node.
@@ -93,7 +94,8 @@ impl Scene {
     /// Deletes a Job with its pods, and waits until they are gone.
     pub(super) async fn delete_job(&self, name: &str) -> Result<()> {
         self.jobs.delete(name, &DeleteParams::background()).await?;
-        wait_until(&format!("{name} to be gone"), SOON, async || Ok(self.pods_of(name).await?.is_empty().then_some(()))).await
+        wait_until(&format!("{name} to be gone"), SOON, async || Ok(self.pods.list(&of_job(name)).await?.items.is_empty().then_some(())))
+            .await
     }
 
     pub(super) async fn cordon(&self, node: &str, closed: bool) -> Result<()> {
@@ -113,6 +115,27 @@ impl Scene {
         let all = events.list(&ListParams::default()).await?;
         let of_reason = all.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
         Ok(of_reason.filter_map(|event| event.note).collect())
+    }
+
+    /// The notes of Events of this reason about a Job, as its controller writes them.
+    pub(super) async fn notes_of_job(&self, reason: &str, job: &str) -> Result<Vec<String>> {
+        let events: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = events.list(&ListParams::default()).await?;
+        let about = |event: &k8s_openapi::api::core::v1::Event| {
+            event.reason.as_deref() == Some(reason) && event.involved_object.name.as_deref() == Some(job)
+        };
+        Ok(all.into_iter().filter(about).filter_map(|event| event.message).collect())
+    }
+
+    /// Where plans and Bindings have pods, by name.
+    pub(super) async fn places(&mut self) -> Result<BTreeMap<String, String>> {
+        let book = self.installed.gangplank.get("/api/v1/book").await?;
+        let mut places = BTreeMap::new();
+        for holder in book["holders"].as_array().into_iter().flatten() {
+            let (pod, node) = (holder["pod"].as_str().unwrap_or_default(), holder["node"].as_str().unwrap_or_default());
+            places.insert(pod.rsplit('/').next().unwrap_or_default().to_owned(), node.to_owned());
+        }
+        Ok(places)
     }
 
     /// Waits until what the book holds is what bound, unfinished pods have, to the device, and nothing is promised.
@@ -138,6 +161,22 @@ impl Scene {
         assert_granted_once(&self.pods.list(&ListParams::default()).await?.items.into_iter().filter(holds_devices).collect::<Vec<_>>());
         Ok(())
     }
+}
+
+fn of_job(job: &str) -> ListParams {
+    ListParams::default().labels(&format!("job-name={job}"))
+}
+
+/// With scheduling gates.
+pub(super) fn is_gated(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()))
+}
+
+/// Puts a taint on a node that keeps new pods away, or takes all taints off.
+pub(super) async fn taint(nodes: &Api<Node>, node: &str, tainted: bool) -> Result<()> {
+    let taints = if tainted { json!([{"key": "test/closed", "effect": "NoSchedule"}]) } else { Value::Null };
+    nodes.patch(node, &PatchParams::default(), &Patch::Merge(&json!({"spec": {"taints": taints}}))).await?;
+    Ok(())
 }
 
 /// Bound, and not ended.

@@ -15,7 +15,7 @@ use crate::support::installed::{apply_file, granted, node_of, scheduling_message
 use crate::support::manifests::{seeds, volume};
 use crate::support::{NodeTemplate, apply_yaml, wait_until};
 
-const SIXTEEN: &str = "distributed-training-job";
+pub(super) const SIXTEEN: &str = "distributed-training-job";
 const FOUR: &str = "distributed-training";
 /// The aim is 5 s on a machine that does nothing else; a shared one may be busy.
 const AT_ONCE: Duration = Duration::from_secs(30);
