@@ -65,6 +65,8 @@ impl Api {
             .route("/api/v1/nodes", get(views::nodes))
             .route("/api/v1/book", get(views::book))
             .route("/api/v1/digest", get(views::digest))
+            .route("/api/v1/gangs", get(views::gangs))
+            .route("/api/v1/gangs/{namespace}/{name}", get(views::gang))
             .route("/api/v1/journal", get(views::journal))
             .route("/api/v1/pods/{namespace}/{name}", get(views::pod))
             .with_state(self.clone())

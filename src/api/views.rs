@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
-use crate::wire::api::{BookView, DigestView, JournalView, NodesView, PodView};
+use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView};
 
 /// Alive: the process answers.
 pub(super) async fn healthz() -> Response {
@@ -49,6 +49,20 @@ pub(super) async fn pod(State(api): State<Api>, Path((namespace, name)): Path<(S
         Some(view) => view_json(&view),
         None => reply::problem(StatusCode::NOT_FOUND, "no pod of this name asks for an accelerator, as far as was seen"),
     }
+}
+
+/// Gangs that are not bound yet, in the order of their turns.
+pub(super) async fn gangs(State(api): State<Api>) -> Response {
+    view_json(&api.host.look(GangsView::queue))
+}
+
+/// Gangs of one name, and where their members are.
+pub(super) async fn gang(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    let view = api.host.look(|engine| GangsView::named(engine, &namespace, &name));
+    if view.gangs.is_empty() {
+        return reply::problem(StatusCode::NOT_FOUND, "no gang of this name, as far as was seen");
+    }
+    view_json(&view)
 }
 
 /// `?count=100`.

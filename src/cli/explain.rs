@@ -1,4 +1,4 @@
-//! `gangplank explain POD`: asks a running server why its last decision on a pod came out as it did.
+//! `gangplank explain POD|GANG`: asks a running server why its last decision on a pod came out as it did, or how far a gang is.
 
 use clap::Args;
 use serde_json::Value;
@@ -9,10 +9,10 @@ use super::{Advice, Console, Exit, Run};
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
-    /// The pod, as NAMESPACE/NAME or NAME
-    #[arg(value_name = "POD")]
+    /// The pod or the gang, as NAMESPACE/NAME or NAME
+    #[arg(value_name = "POD|GANG")]
     pod: String,
-    /// Its namespace, where POD does not name one
+    /// Its namespace, where the name does not say it
     #[arg(short, long, default_value = "default")]
     namespace: String,
     /// The server, as HOST:PORT or http://HOST:PORT
@@ -22,14 +22,20 @@ pub(super) struct ExplainArgs {
 
 impl Run for ExplainArgs {
     const NAME: &'static str = "explain";
-    const ABOUT: &'static str = "Ask a running server why a pod was placed as it was, or waits";
+    const ABOUT: &'static str = "Ask a running server why a pod or a gang was placed as it was, or waits";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
         let (namespace, name) = self.pod.split_once('/').unwrap_or((&self.namespace, &self.pod));
         let path = format!("/api/v1/pods/{}/{}", super::segment(namespace), super::segment(name));
-        let reply = Client::new(&self.server).get(&path)?;
+        let mut client = Client::new(&self.server);
+        let reply = client.get(&path)?;
         if reply.status == 404 {
-            let problem = format!("{} has not seen a pod {namespace}/{name} that asks for accelerators", self.server);
+            let gang = client.get(&format!("/api/v1/gangs/{}/{}", super::segment(namespace), super::segment(name)))?;
+            if gang.status == 200 {
+                console.data(&super::view(&gang)?, gangs)?;
+                return Ok(Exit::Ok);
+            }
+            let problem = format!("{} has not seen a pod or a gang {namespace}/{name} that asks for accelerators", self.server);
             return Err(Advice::new(
                 problem,
                 "look with `kubectl get pod`, and whether its namespace is labelled gangplank.dev/managed=true",
@@ -40,6 +46,36 @@ impl Run for ExplainArgs {
         console.data(&view, table)?;
         Ok(Exit::Ok)
     }
+}
+
+/// A paragraph a gang: how far it is, and where its members are.
+fn gangs(view: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, String::from);
+    let mut lines = Vec::new();
+    for gang in view["gangs"].as_array().into_iter().flatten() {
+        lines.push(format!("gang     {} ({})", text(&gang["gang"]), text(&gang["kind"])));
+        lines.push(format!("phase    {}", text(&gang["phase"])));
+        lines.push(format!("members  {} wanted, {} can start", text(&gang["size"]), text(&gang["min"])));
+        if gang["domains"].is_string() {
+            lines.push(format!("in       {}", text(&gang["domains"])));
+        }
+        let refusal = &gang["refusal"];
+        if refusal.is_object() {
+            for (name, field) in [("reason  ", "text"), ("needed  ", "needed"), ("there   ", "there"), ("remedy  ", "remedy")] {
+                lines.push(format!("{name} {}", text(&refusal[field])));
+            }
+        }
+        for member in gang["members"].as_array().into_iter().flatten() {
+            lines.push(format!(
+                "rank {:<4}{:<8} {} {}",
+                text(&member["rank"]),
+                text(&member["state"]),
+                text(&member["node"]),
+                text(&member["pod"])
+            ));
+        }
+    }
+    lines.join("\n")
 }
 
 fn table(view: &Value) -> String {

@@ -12,6 +12,7 @@ mod draw;
 mod explain;
 mod http;
 mod policy;
+mod queue;
 pub mod report;
 mod scene;
 mod schema;
@@ -36,6 +37,7 @@ pub static ALL: &[Command] = &[
     Command::of::<ServeArgs>(),
     Command::of::<simulate::SimulateArgs>(),
     Command::of::<explain::ExplainArgs>(),
+    Command::of::<queue::QueueArgs>(),
     Command::of::<topo::TopoArgs>(),
     Command::of::<policy::PolicyArgs>(),
     Command::of::<schema::SchemaArgs>(),

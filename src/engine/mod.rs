@@ -26,6 +26,7 @@ mod wake;
 
 pub use decider::{Census, Engine};
 pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandidate, PreemptQuery};
+pub use lane::{GangStatus, MemberStatus};
 pub use output::{Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, Output, PreemptChoice, Refused, Score, Trace};
 
 #[cfg(test)]

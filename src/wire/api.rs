@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};
-use crate::engine::{Engine, Trace};
-use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason};
+use crate::engine::{Engine, GangStatus, MemberStatus, Trace};
+use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason, Refusal};
 use crate::topology::partitions::{self, Cut};
 
 /// What is wrong with a request.
@@ -160,6 +160,83 @@ impl BookView {
     }
 }
 
+/// Gangs that are not bound yet, in the order of their turns; or those of one name.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GangsView {
+    /// A pod without company is a gang of one.
+    pub gangs: Vec<GangView>,
+}
+
+/// One gang.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::GangStatus")]
+pub struct GangView {
+    pub gang: String,
+    pub kind: &'static str,
+    pub phase: &'static str,
+    pub priority: i32,
+    pub created_at_unix_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domains: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalView>,
+    pub members: Vec<MemberView>,
+}
+
+/// One member of a gang.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::MemberStatus")]
+pub struct MemberView {
+    pub pod: String,
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<Arc<str>>,
+}
+
+impl GangsView {
+    /// The queue.
+    pub fn queue(engine: &Engine) -> Self {
+        Self { gangs: engine.queue().into_iter().map(GangView::from).collect() }
+    }
+
+    /// Gangs of one name.
+    pub fn named(engine: &Engine, namespace: &str, name: &str) -> Self {
+        Self { gangs: engine.gangs_named(namespace, name).into_iter().map(GangView::from).collect() }
+    }
+}
+
+impl From<GangStatus> for GangView {
+    fn from(status: GangStatus) -> Self {
+        let member = |member: MemberStatus| MemberView {
+            pod: member.pod.to_string(),
+            state: member.state,
+            rank: member.rank,
+            node: member.node.map(|node| node.as_str().into()),
+        };
+        Self {
+            gang: status.id.to_string(),
+            kind: status.id.kind.name(),
+            phase: status.phase.name(),
+            priority: status.priority,
+            created_at_unix_ms: status.created_at.unix_ms(),
+            size: status.size.map(|(size, _)| size),
+            min: status.size.map(|(_, min)| min),
+            domains: status.domains,
+            refusal: status.refusal.as_ref().map(RefusalView::from),
+            members: status.members.into_iter().map(member).collect(),
+        }
+    }
+}
+
 /// Nodes with accelerators.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -307,6 +384,18 @@ pub struct RefusalView {
     pub remedy: String,
 }
 
+impl From<&Refusal> for RefusalView {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            reason: refusal.reason.code(),
+            text: refusal.reason.to_string(),
+            needed: refusal.needed.clone(),
+            there: refusal.there.clone(),
+            remedy: refusal.remedy.clone(),
+        }
+    }
+}
+
 impl From<&Trace> for TraceView {
     fn from(trace: &Trace) -> Self {
         Self {
@@ -318,13 +407,7 @@ impl From<&Trace> for TraceView {
             chosen: trace.chosen.as_ref().map(|node| node.as_str().into()),
             devices: trace.grant.iter().flat_map(devices).collect(),
             lines: trace.lines.clone(),
-            refusal: trace.refusal.as_ref().map(|refusal| RefusalView {
-                reason: refusal.reason.code(),
-                text: refusal.reason.to_string(),
-                needed: refusal.needed.clone(),
-                there: refusal.there.clone(),
-                remedy: refusal.remedy.clone(),
-            }),
+            refusal: trace.refusal.as_ref().map(RefusalView::from),
         }
     }
 }

@@ -11,6 +11,9 @@ mod closed;
 mod plan;
 mod recover;
 mod roles;
+mod view;
+
+pub use view::{GangStatus, MemberStatus};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

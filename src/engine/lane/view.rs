@@ -1,0 +1,87 @@
+//! Gangs as people ask for them: who waits in which order and why, and where the members of one are.
+
+use super::Step;
+use crate::engine::Engine;
+use crate::gang::life::Phase;
+use crate::model::{GangId, GangKind, NodeName, PodKey, Refusal, Time};
+
+/// One gang, as it is now.
+#[derive(Clone, Debug)]
+pub struct GangStatus {
+    /// Which.
+    pub id: GangId,
+    /// How far it is.
+    pub phase: Phase,
+    /// The priority of its pods.
+    pub priority: i32,
+    /// When its first pod was created.
+    pub created_at: Time,
+    /// How many members there will be, and how few can start; none while nobody knows.
+    pub size: Option<(u32, u32)>,
+    /// Where its plan has it.
+    pub domains: String,
+    /// Why it has no plan.
+    pub refusal: Option<Refusal>,
+    /// By rank, then by name.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its name.
+    pub pod: PodKey,
+    /// `outside`, `waiting`, `planned` or `bound`.
+    pub state: &'static str,
+    /// Which of its gang it is.
+    pub rank: Option<u32>,
+    /// Where it is, or will be.
+    pub node: Option<NodeName>,
+}
+
+impl Engine {
+    /// Every gang that is not bound, in the order of turns.
+    pub fn queue(&self) -> Vec<GangStatus> {
+        let mut waiting: Vec<_> = self.lane.gangs.iter().filter(|(_, gang)| gang.phase != Phase::Bound).collect();
+        waiting.sort_by(|(_, a), (_, b)| a.turn.cmp(&b.turn));
+        waiting.into_iter().filter_map(|(id, _)| self.status(id)).collect()
+    }
+
+    /// Gangs of a name, whatever their convention; gangs of one are pods, not gangs.
+    pub fn gangs_named(&self, namespace: &str, name: &str) -> Vec<GangStatus> {
+        let named = |id: &&GangId| &*id.key.namespace == namespace && &*id.key.name == name && id.kind != GangKind::Alone;
+        self.lane.gangs.keys().filter(named).filter_map(|id| self.status(id)).collect()
+    }
+
+    fn status(&self, id: &GangId) -> Option<GangStatus> {
+        let gang = self.lane.gangs.get(id)?;
+        let mut members: Vec<MemberStatus> = gang
+            .members
+            .iter()
+            .filter_map(|(uid, step)| {
+                let state = match step {
+                    Step::Outside => "outside",
+                    Step::Waiting => "waiting",
+                    Step::Planned { .. } => "planned",
+                    Step::Bound => "bound",
+                };
+                let pod = self.pods.get(uid)?.pod.key.clone();
+                let node = self.book.holder(uid).map(|holder| holder.node.clone());
+                Some(MemberStatus { pod, state, rank: self.rank(uid), node })
+            })
+            .collect();
+        members.sort_by(|a, b| (a.rank.unwrap_or(u32::MAX), &a.pod).cmp(&(b.rank.unwrap_or(u32::MAX), &b.pod)));
+        let missing = || Some(self.why_not(&self.pods.get(gang.members.keys().next()?)?.pod, id));
+        let refusal = gang.refusal.clone().or_else(|| (gang.phase == Phase::Collecting).then(missing).flatten());
+        Some(GangStatus {
+            id: id.clone(),
+            phase: gang.phase,
+            priority: gang.turn.priority.0,
+            created_at: gang.turn.created_at,
+            size: self.lane.size(id, gang),
+            domains: gang.domains.clone(),
+            refusal,
+            members,
+        })
+    }
+}
