@@ -109,8 +109,8 @@ async fn fifteen_are_not_enough(scene: &mut Scene) -> Result<()> {
     let first = pods[0].name_any();
     let refusal = scene.explained(&first).await?["trace"]["refusal"].clone();
     let (needed, there) = (refusal["needed"].to_string(), refusal["there"].to_string());
-    ensure!(needed.contains("16 members of 8 nvidia.com/gpu") && there.contains("room for 15: 1 short"), "{refusal}");
-    let says = |note: &String| note.contains("needs 16 members") && note.contains("room for 15: 1 short");
+    ensure!(needed.contains("16 members of 8 nvidia.com/gpu") && there.contains("15 of 16 fit in the cluster"), "{refusal}");
+    let says = |note: &String| note.contains("needs 16 members") && note.contains("15 of 16 fit in the cluster");
     wait_until("an Event that says so", SOON, async || Ok(scene.notes("GangWaiting").await?.iter().any(says).then_some(()))).await?;
     // For a while, not only now.
     tokio::time::sleep(Duration::from_secs(2)).await;
