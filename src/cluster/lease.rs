@@ -31,6 +31,7 @@ pub async fn follow_lease(client: Client, lease: NamespacedName, identity: Strin
             Ok(Err(error)) => tracing::warn!(%error, lease = %lease.name, "the lease cannot be read"),
             Err(_) => tracing::warn!(lease = %lease.name, "the lease was not read in time"),
         }
+        host.voice_lasts(voice.until().map(Into::into));
         host.wait_for(Part::Voice, voice.missing(Instant::now()));
         tokio::time::sleep(LOOK).await;
     }
@@ -56,6 +57,12 @@ impl Voice {
         }
     }
 
+    /// When the lease as last seen runs out.
+    fn until(&self) -> Option<Instant> {
+        let (spec, changed) = self.seen.as_ref()?;
+        Some(*changed + lasts(spec))
+    }
+
     /// What the voice waits for; `None` while we have it.
     fn missing(&self, now: Instant) -> Option<String> {
         let Some((spec, changed)) = &self.seen else {
@@ -65,10 +72,12 @@ impl Voice {
         if !holder.starts_with(&self.prefix) {
             return Some(format!("the kube-scheduler beside it to lead; `{holder}` does"));
         }
-        let lasts =
-            spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION_DEFAULT, Duration::from_secs);
-        (now.saturating_duration_since(*changed) >= lasts).then(|| "the kube-scheduler beside it to renew its lease".into())
+        (now.saturating_duration_since(*changed) >= lasts(spec)).then(|| "the kube-scheduler beside it to renew its lease".into())
     }
+}
+
+fn lasts(spec: &LeaseSpec) -> Duration {
+    spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION_DEFAULT, Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -106,6 +115,7 @@ mod tests {
         voice.saw(Some(held_by("host-1_abc", 1)), after(14));
         assert!(voice.missing(after(14)).is_none());
         assert!(voice.missing(after(15)).is_some(), "unchanged for its whole duration");
+        assert_eq!(voice.until(), Some(after(15)), "so that a process that stood still knows without looking");
         voice.saw(Some(held_by("host-1_abc", 2)), after(16));
         assert!(voice.missing(after(16)).is_none(), "renewed");
     }

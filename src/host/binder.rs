@@ -196,6 +196,11 @@ impl Binder {
         let mut write = BindWrite { order, resource_version };
         let mut unclear = false;
         for attempt in 0_u32.. {
+            // This process may have stood still since it was asked, and another have the voice by now.
+            if let Err(waiting) = self.host.ready() {
+                let outcome = if unclear { BindOutcome::Unknown } else { BindOutcome::Refused };
+                return (outcome, Err(BindFailure::NotReady(waiting.to_string())));
+            }
             let error = match timeout_at(self.call_end(deadline), self.writer.bind(&write)).await {
                 Ok(Ok(())) => {
                     self.count(Writes::Bound);

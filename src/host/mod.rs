@@ -205,6 +205,19 @@ impl Host {
         self.ready.set(self, part, what);
     }
 
+    /// Until when the voice lasts without being given anew. A process that was stopped for longer finds that out when it wakes,
+    /// before it plans, answers or binds as one whose turn is over.
+    pub fn voice_lasts(&self, until: Option<Instant>) {
+        self.ready.voice_lasts(until);
+    }
+
+    /// Gives up a voice that has run out.
+    fn lapse(&self) {
+        if self.ready.has_lapsed() {
+            self.ready.set(self, Part::Voice, Some("a look at the lease, which may have run out while this process stood still".into()));
+        }
+    }
+
     /// Whether the scheduler's verbs are answered.
     ///
     /// # Errors
@@ -213,6 +226,7 @@ impl Host {
         if self.is_broken() {
             return Err(Waiting::one("the book to be rebuilt after an internal error"));
         }
+        self.lapse();
         self.ready.check()
     }
 
@@ -322,6 +336,21 @@ mod tests {
         assert!(filter(&host, "u-2").is_ok());
         assert!(matches!(filter(&host, "u-1"), Err(VerbFailure::Barred)));
         assert_eq!(host.metrics().panics.get(), 1);
+    }
+
+    #[test]
+    fn a_voice_that_has_run_out_is_given_up_before_the_next_word() {
+        let host = host();
+        host.wait_for(Part::Lists, None);
+        host.voice_lasts(Some(Instant::now() + std::time::Duration::from_secs(3600)));
+        assert!(filter(&host, "u-1").is_ok());
+        host.voice_lasts(Some(Instant::now()));
+        assert!(matches!(filter(&host, "u-1"), Err(VerbFailure::NotReady(_))));
+        host.wait_for(Part::Voice, None);
+        assert!(filter(&host, "u-1").is_ok(), "given anew");
+        host.voice_lasts(Some(Instant::now()));
+        host.tick();
+        assert!(!host.look(|engine| engine.census().synced), "time alone must not move a gang on either");
     }
 
     #[test]

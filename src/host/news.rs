@@ -133,11 +133,13 @@ impl Host {
 
     /// Time passed.
     pub fn tick(&self) {
+        self.lapse();
         self.ask(Input::Tick, Record::Tick);
     }
 
     /// Plans the gangs whose turn it is.
     pub fn plan(&self) {
+        self.lapse();
         self.ask(Input::Plan, Record::Plan);
     }
 

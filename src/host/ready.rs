@@ -45,6 +45,8 @@ pub(super) struct Ready {
     waits: Mutex<[Option<String>; 3]>,
     answering: AtomicBool,
     since: Mutex<Option<Instant>>,
+    /// When the voice runs out by itself, unless it is given anew.
+    voice_until: Mutex<Option<Instant>>,
 }
 
 impl Default for Ready {
@@ -53,6 +55,7 @@ impl Default for Ready {
             waits: Mutex::new([Some("the initial lists".into()), None, None]),
             answering: AtomicBool::new(false),
             since: Mutex::new(None),
+            voice_until: Mutex::new(None),
         }
     }
 }
@@ -79,6 +82,20 @@ impl Ready {
             tracing::warn!(waits_for = %Waiting(waits.iter().flatten().cloned().collect()), "not ready: the scheduler's questions are refused");
             host.ask(Input::Desynced, Record::Desynced);
         }
+    }
+
+    pub(super) fn voice_lasts(&self, until: Option<Instant>) {
+        *self.voice_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Whether the voice has run out since it was last given; said once.
+    pub(super) fn has_lapsed(&self) -> bool {
+        let mut until = self.voice_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let lapsed = until.is_some_and(|until| Instant::now() >= until);
+        if lapsed {
+            *until = None;
+        }
+        lapsed
     }
 
     pub(super) fn since(&self) -> Option<Instant> {
