@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::flow::SETTLE_MS;
 use super::run::Run;
 use super::scenario::{Agent, Disturbance};
 use super::store::{BindWrite, Kind};
@@ -211,6 +210,9 @@ impl Run {
 
     /// Whole for so long that everybody must have heard.
     fn is_whole(&self, key: &PodKey) -> bool {
+        if self.scenario.rates.lost_deletes > 0 {
+            return false; // Who never heard that a member is gone takes the gang for one that is there in part.
+        }
         let heard = self.now.saturating_sub(HEARD_MS);
         self.jobs.get(key).is_some_and(|job| job.complete_since.is_some_and(|since| since < heard))
     }
@@ -243,7 +245,7 @@ impl Run {
         let lost = self.scenario.rates.lost_deletes > 0 && now < self.scenario.calm_at + HEALED_MS;
         let slow = self.scenario.rates.news_ms > 1000 && now < self.scenario.calm_at + WORKED_MS;
         let stopped = now < self.replicas[at].paused_until + WORKED_MS;
-        if !worked || lost || slow || stopped {
+        if !worked || lost || slow || stopped || !self.replicas[at].ready {
             return;
         }
         let drift = self.replicas[at].engine.census().drift;
@@ -295,7 +297,7 @@ impl Run {
             .pods()
             .all(|pod| pod.controller.as_ref().and_then(|owner| self.jobs.get(&owner.key)).is_some_and(|job| job.plan.impossible));
         let quiet = (0..self.replicas.len()).all(|at| self.replicas[at].alive && self.caught_up(at));
-        let settled = self.replicas.iter().any(|replica| replica.ready && self.now > replica.ready_since + SETTLE_MS);
+        let settled = self.replicas.iter().any(|replica| replica.has_settled(self.now));
         let holds =
             self.replicas.iter().filter(|replica| replica.ready).map(|replica| replica.engine.book().holders().count()).sum::<usize>();
         settled && quiet && gone && self.jobs.values().all(done) && (holds == 0 || self.now > self.scenario.calm_at + 1_500_000)

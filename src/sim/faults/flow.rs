@@ -1,9 +1,11 @@
 //! The bind flow of `host::binder`, one call at a time: read afresh, ask the engine, write with preconditions, read
 //! back when unclear. It decides nothing that the original does not; calls to the API server go wrong here.
 
+use super::jobs::By;
 use super::museum::Flaw;
 use super::replica::Called;
 use super::run::Run;
+use super::scenario::Trap;
 use super::store::{BindWrite, Failure};
 use super::timeline::{Event, Ms};
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Input};
@@ -84,7 +86,6 @@ impl Run {
         }
         self.counter += 1;
         let (id, now, life) = (self.counter, self.now, self.replicas[at].life);
-        let settle = if self.flaw == Some(Flaw::NoSettling) { 0 } else { SETTLE_MS };
         let deadline = now + DEADLINE_MS;
         let flow = Flow {
             uid,
@@ -100,7 +101,7 @@ impl Run {
             reads: 0,
             unclear: false,
         };
-        let begins = (self.replicas[at].ready_since + settle).min(deadline - DEADLINE_MS / 2).max(now);
+        let begins = (self.replicas[at].ready_since + SETTLE_MS).min(deadline - DEADLINE_MS / 2).max(now);
         self.replicas[at].flows.insert(id, flow);
         self.enter(begins - now, Event::Flow { replica: at, life, flow: id });
     }
@@ -108,6 +109,12 @@ impl Run {
     /// Sends the call of the flow's stage.
     pub(super) fn flow_goes_on(&mut self, at: usize, id: u64) {
         let made = self.flaw;
+        let ready = self.replicas[at].ready || matches!(made, Some(Flaw::SleepsThroughTheLease | Flaw::NoFence));
+        let unclear = self.replicas[at].flows.get(&id).filter(|flow| flow.stage == Stage::Write && !ready).map(|flow| flow.unclear);
+        if let Some(unclear) = unclear {
+            let outcome = if unclear { BindOutcome::Unknown } else { BindOutcome::Refused };
+            return self.end_flow(at, id, Some(outcome), Err("not ready any more"));
+        }
         let Some(flow) = self.replicas[at].flows.get_mut(&id) else { return };
         let what = match (flow.stage, &flow.grant) {
             (Stage::Write, Some(grant)) => Wanted::Write(BindWrite {
@@ -119,6 +126,15 @@ impl Run {
             }),
             _ => Wanted::Read(flow.key.clone()),
         };
+        if let (Wanted::Write(_), Some(Trap::Pause(ms))) = (&what, self.trap) {
+            // The flow goes on where it was, when the process does.
+            self.trap = None;
+            self.say(|| format!("gangplank {at} is stopped for {ms} ms, before a Binding is sent"));
+            let (until, life) = (self.now + ms, self.replicas[at].life);
+            self.replicas[at].stop_until(until);
+            self.schedulers[at].paused_until = until;
+            return self.enter(ms, Event::Flow { replica: at, life, flow: id });
+        }
         self.send(at, id, what);
     }
 
@@ -149,8 +165,21 @@ impl Run {
                 }
             }
         }
-        if write {
-            self.say(|| format!("gangplank {at} sends a Binding"));
+        if let Wanted::Write(sent) = &what {
+            let uid = sent.uid.clone();
+            self.say(|| format!("gangplank {at} sends a Binding of {uid}"));
+            match self.trap.take() {
+                Some(Trap::Kill(ms)) => {
+                    travel = self.dice.between(1, SETTLE_MS);
+                    self.kill_replica(at);
+                    self.enter(ms, Event::StartReplica { replica: at });
+                }
+                Some(Trap::Delete) => {
+                    travel = self.dice.between(100, 3000);
+                    self.delete_pod(&uid, By::User);
+                }
+                other => self.trap = other,
+            }
         }
         self.calls.insert(call, Call { replica: at, life, flow: id, what, reply });
         self.enter(travel, Event::Arrives { call });

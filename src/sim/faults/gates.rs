@@ -38,6 +38,19 @@ pub(super) fn of(run: &Run, event: &Event) -> Gate {
     }
 }
 
+/// The Gangplank that an event makes speak.
+pub(super) fn speaker(event: &Event) -> Option<usize> {
+    match event {
+        Event::Cycle { scheduler: at, .. }
+        | Event::Asked { replica: at, .. }
+        | Event::Flow { replica: at, .. }
+        | Event::Called { replica: at, .. }
+        | Event::Plan { replica: at, .. }
+        | Event::Compare { replica: at, .. } => Some(*at),
+        _ => None,
+    }
+}
+
 fn replica(run: &Run, at: usize, life: Option<u64>) -> Gate {
     let replica = &run.replicas[at];
     gate(replica.alive && life.is_none_or(|life| replica.life == life), replica.paused_until, run.now)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::flow::{Flow, SETTLE_MS};
 use super::museum::Flaw;
 use super::run::Run;
 use super::store::{Failure, Kind, News};
@@ -89,6 +89,15 @@ impl Replica {
         }
     }
 
+    pub(super) fn stop_until(&mut self, until: Ms) {
+        self.paused_until = self.paused_until.max(until);
+    }
+
+    /// Ready for long enough to bind.
+    pub(super) fn has_settled(&self, now: Ms) -> bool {
+        self.ready && now > self.ready_since + SETTLE_MS
+    }
+
     /// What of a node and its agent's word becomes the engine's node.
     fn joined(&self, name: &NodeName, deaf: bool) -> Option<Node> {
         let mut node = Node::clone(self.nodes.get(name)?);
@@ -132,7 +141,19 @@ impl Run {
         }
     }
 
+    /// A process that was stopped may have slept through its lease: it looks at its own clock before it speaks.
+    pub(super) fn lapse(&mut self, at: usize) {
+        let now = self.now;
+        let replica = &mut self.replicas[at];
+        let lapsed = self.lease.is_some() && replica.voice && now >= replica.lease_seen.2 + LEASE_MS;
+        if lapsed && !matches!(self.flaw, Some(Flaw::SleepsThroughTheLease | Flaw::DeafToTheLease)) {
+            replica.voice = false;
+            self.judge_ready(at);
+        }
+    }
+
     pub(super) fn tick(&mut self, at: usize, life: u64) {
+        self.lapse(at);
         self.contact(at);
         if self.flaw != Some(Flaw::NoDeadline) {
             self.tell(at, Input::Tick);

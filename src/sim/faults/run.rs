@@ -11,7 +11,7 @@ use super::kube_scheduler::KubeScheduler;
 use super::kubelet::Kubelet;
 use super::museum::Flaw;
 use super::replica::Replica;
-use super::scenario::{Scenario, first_report};
+use super::scenario::{Scenario, Trap, first_report};
 use super::store::{Kind, News, Store};
 use super::timeline::{Event, Ms, Timeline, Watcher};
 use super::{Broken, Options, Report};
@@ -43,6 +43,8 @@ pub(super) struct Run {
     pub(super) zones: BTreeSet<(PodKey, NodeName)>,
     /// Nodes that are away.
     pub(super) away: BTreeMap<usize, crate::model::Node>,
+    /// What the next Binding springs.
+    pub(super) trap: Option<Trap>,
     pub(super) counter: u64,
     pub(super) counts: Counts,
     pub(super) broken: Option<(&'static str, String)>,
@@ -135,6 +137,7 @@ impl Run {
             working: BTreeSet::new(),
             zones: BTreeSet::new(),
             away: BTreeMap::new(),
+            trap: None,
             counter: 0,
             counts: Counts::default(),
             broken: None,
@@ -303,7 +306,7 @@ impl Run {
         if let Effect::Touch(pod) = &effect {
             let touched = &mut self.replicas[at].touched;
             // The shell merges a touch that follows another within a second.
-            if self.flaw == Some(Flaw::NeverTouch) || touched.get(&pod.uid).is_some_and(|last| now < last + 1000) {
+            if touched.get(&pod.uid).is_some_and(|last| now < last + 1000) {
                 return;
             }
             touched.insert(pod.uid.clone(), now);
@@ -324,7 +327,12 @@ impl Run {
         for ((to, kind), stream) in &mut self.streams {
             if stream.listed && !stream.busy && stream.broken_since.is_none() && stream.cursor < self.store.log(*kind).len() {
                 stream.busy = true;
-                let most = if matches!(to, Watcher::Scheduler(_)) { slow.min(300) } else { slow };
+                let most = match to {
+                    Watcher::Scheduler(_) => slow.min(300),
+                    // What a process before it sent last must be seen within the moment in which it binds nothing.
+                    Watcher::Replica(at) if !self.replicas[*at].has_settled(self.now) => slow.min(80),
+                    Watcher::Replica(_) => slow,
+                };
                 let at = self.now + self.dice.between(1, most);
                 self.timeline.enter(at, Event::Watch { to: *to, kind: *kind, life: stream.life });
             }
@@ -339,7 +347,8 @@ impl Run {
         };
         for &kind in kinds {
             self.streams.insert((to, kind), Stream { life, ..Stream::default() });
-            let after = self.dice.between(1, 300);
+            // A large cluster takes its time to list.
+            let after = if !self.calm && self.dice.chance(150) { self.dice.between(300, 4000) } else { self.dice.between(1, 300) };
             self.enter(after, Event::List { to, kind, life });
         }
     }
@@ -415,6 +424,9 @@ impl Run {
             super::gates::Gate::Open => {}
             super::gates::Gate::Later(at) => return self.timeline.enter(at, event),
             super::gates::Gate::Lost => return,
+        }
+        if let Some(at) = super::gates::speaker(&event) {
+            self.lapse(at);
         }
         match event {
             Event::Watch { to, kind, .. } => self.watch(to, kind),

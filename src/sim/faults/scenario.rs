@@ -115,6 +115,8 @@ pub(super) enum Disturbance {
     Cordon(usize, Ms),
     /// Volumes of this Job cannot be mounted on that node: only kube-scheduler knows.
     Zone(usize, usize, Ms),
+    /// The next Binding that is sent springs a trap.
+    AtBinding(Trap),
     DeleteMember(usize),
     FailMember(usize),
     DeleteJob(usize),
@@ -122,9 +124,56 @@ pub(super) enum Disturbance {
     RecreateJob(usize, Ms),
 }
 
+/// What happens at the very moment in which a Binding leaves Gangplank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trap {
+    /// The process dies, and is there again soon.
+    Kill(Ms),
+    /// The process is stopped before the write leaves it, with the kube-scheduler beside it.
+    Pause(Ms),
+    /// A user deletes the pod; the write is slow.
+    Delete,
+}
+
 /// The resource of this cluster.
 pub(super) fn gpu() -> ResourceName {
     ResourceName::from("nvidia.com/gpu")
+}
+
+/// What a run has more of than others: one in four each, so that rare coincidences are not left to chance alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    Anything,
+    /// Processes that die at the moment in which they bind.
+    Restarts,
+    /// Leaders that are stopped past their lease at the moment in which they bind, and wake.
+    Leaders,
+}
+
+impl Theme {
+    fn of(seed: u64) -> Self {
+        match seed % 4 {
+            2 => Self::Restarts,
+            3 => Self::Leaders,
+            _ => Self::Anything,
+        }
+    }
+
+    fn disturbances(self, dice: &mut Dice, replicas: usize) -> Vec<(Ms, Disturbance)> {
+        let count = dice.between(1, 5);
+        let mut one = || {
+            let at = dice.between(500, STORM_MS - 45_000);
+            let disturbance = match self {
+                Self::Anything => return None,
+                Self::Restarts if dice.chance(800) => Disturbance::AtBinding(Trap::Kill(dice.between(20, 400))),
+                Self::Restarts => Disturbance::KillGangplank(dice.place(replicas), dice.between(20, 400)),
+                Self::Leaders if dice.chance(800) => Disturbance::AtBinding(Trap::Pause(dice.between(14_000, 40_000))),
+                Self::Leaders => Disturbance::PauseBoth(dice.place(replicas), dice.between(14_000, 40_000)),
+            };
+            Some((at, disturbance))
+        };
+        (0..count).filter_map(|_| one()).collect()
+    }
 }
 
 /// How long faults go on.
@@ -133,7 +182,8 @@ const STORM_MS: Ms = 150_000;
 impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let replicas = if dice.chance(400) { 2 } else { 1 };
+        let theme = Theme::of(seed);
+        let replicas = if theme == Theme::Leaders || dice.chance(200) { 2 } else { 1 };
         let per_node = *dice.pick(&[2_u32, 4, 4, 8]).unwrap_or(&4);
         let count = dice.between(3, if per_node == 8 { 5 } else { 8 });
         // Without our admission, with it, or installed halfway.
@@ -157,6 +207,7 @@ impl Scenario {
         let mut disturbances: Vec<(Ms, Disturbance)> = (0..dice.below(9))
             .map(|_| (dice.between(500, STORM_MS - 10_000), disturbance(&mut dice, replicas, nodes.len(), jobs.len())))
             .collect();
+        disturbances.extend(theme.disturbances(&mut dice, replicas));
         disturbances.sort_by_key(|(at, _)| *at);
         let quotas = if dice.chance(150) { vec![quota(&jobs, per_node)] } else { Vec::new() };
         let mut scenario =
@@ -279,7 +330,10 @@ fn job(dice: &mut Dice, admission: u64, at: u64, per_node: u32, nodes: u64) -> J
 fn disturbance(dice: &mut Dice, replicas: usize, nodes: usize, jobs: usize) -> Disturbance {
     let (replica, node, job) = (dice.place(replicas), dice.place(nodes), dice.place(jobs));
     let (short, long) = (dice.between(200, 5000), dice.between(5000, 40_000));
-    match dice.below(16) {
+    match dice.below(20) {
+        16 | 17 => Disturbance::AtBinding(Trap::Kill(dice.between(50, 800))),
+        18 => Disturbance::AtBinding(Trap::Pause(if replicas > 1 { 14_000 + long } else { short })),
+        19 => Disturbance::AtBinding(Trap::Delete),
         0 | 1 => Disturbance::KillGangplank(replica, short),
         2 => Disturbance::PauseGangplank(replica, short + 500),
         3 if replicas > 1 => Disturbance::PauseBoth(replica, 15_000 + long),

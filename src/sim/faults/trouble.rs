@@ -20,11 +20,11 @@ impl Run {
                 0
             }
             Disturbance::PauseGangplank(at, ms) => {
-                self.replicas[at].paused_until = now + ms;
+                self.replicas[at].stop_until(now + ms);
                 0
             }
             Disturbance::PauseBoth(at, ms) => {
-                self.replicas[at].paused_until = now + ms;
+                self.replicas[at].stop_until(now + ms);
                 self.schedulers[at].paused_until = now + ms;
                 0
             }
@@ -59,6 +59,10 @@ impl Run {
             Disturbance::Zone(job, node, ms) => {
                 self.zones.insert(self.zone(job, node));
                 ms
+            }
+            Disturbance::AtBinding(trap) => {
+                self.trap = Some(trap);
+                0
             }
             other => self.disturb_work(&other),
         };
