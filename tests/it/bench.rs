@@ -24,6 +24,18 @@ fn bench_wire_prints_one_object_of_figures_by_names() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn bench_gangs_prints_one_object_of_figures() -> Result<()> {
+    let arguments = ["bench", "gangs", "--smaller=20", "--runs=1", "--output=json"];
+    let output = Command::new(env!("CARGO_BIN_EXE_gangplank")).args(arguments).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    for figure in ["plan_1000_pods_5000_nodes_ms", "plan_512_pods_500_nodes_ms", "infeasible_10_pods_ms", "plan_single_us"] {
+        ensure!(report[figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {report}");
+    }
+    Ok(())
+}
+
 const HEADER: &str = "topology,gpu_a,gpu_b,link,bw_gb_s\n";
 
 fn bench_topology(boxes: &Path, arrivals: u32) -> Result<Value> {

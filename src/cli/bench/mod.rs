@@ -2,6 +2,7 @@
 //!
 //! Times are medians over several runs in one process, after a warm-up; a single run says little on a busy machine.
 
+mod gangs;
 mod openb;
 mod percentiles;
 mod topology;
@@ -28,6 +29,8 @@ enum Bench {
     Openb(openb::OpenbArgs),
     /// Devices inside one node: every choice against the best that the free devices allow, empty and under churn
     Topology(topology::TopologyArgs),
+    /// Gangs: plans of whole ones, proof that one cannot fit, and what single pods cost
+    Gangs(gangs::GangsArgs),
     /// TPU slices on whole pods until the first refusal, beside a plain first-fit
     Tpu(tpu::TpuArgs),
 }
@@ -41,6 +44,7 @@ impl Run for BenchArgs {
             Bench::Wire(args) => wire::run(&args, console),
             Bench::Openb(args) => openb::run(&args, console),
             Bench::Topology(args) => topology::run(&args, console),
+            Bench::Gangs(args) => gangs::run(&args, console),
             Bench::Tpu(args) => tpu::run(&args, console),
         }
     }
