@@ -4,7 +4,7 @@ use super::decider::{reference, shape};
 use super::domains::Domains;
 use super::verdicts::Asking;
 use super::{Answer, Effect, Engine, FilterAnswer, FilterQuery, Output, Refused, Score, Trace};
-use crate::book::{Book, HolderState, Shape};
+use crate::book::{Book, HolderState, NodeEntry, Shape};
 use crate::model::{Curable, Grant, NodeName, Pod, PodUid, Reason, Refusal, Time};
 use crate::policy::{Decide, Gradient, Outlook, PlainPods, Scorer, Worth};
 use crate::topology::fabric::Fabric;
@@ -162,6 +162,27 @@ impl Engine {
             }
         }
         judged
+    }
+
+    /// The best node of all that are open to the pod, and how many have room; of equal ones the first name wins. Nodes that
+    /// are no better than the best so far are not asked whether they are open: that costs more than the verdict.
+    pub(super) fn best_of_all(&mut self, pod: &Pod, shape: &Shape<'_>, is_open: impl Fn(&NodeEntry) -> bool) -> (Option<NodeName>, u32) {
+        let rules = self.rules(pod);
+        let told = self.valuation.ask_for(&rules.scorer, &self.book, pod, self.profiles.classes());
+        let domains = known_domains(&rules.scorer, &mut self.domains, &self.book, &self.fabric);
+        let asking = Asking { profile: &rules.profile, pod, shape, domains };
+        let mut judge = self.verdicts.of(&self.book, &rules.scorer, asking, told);
+        let (mut best, mut fitting): (Option<(&NodeName, u32)>, u32) = (None, 0);
+        for slot in 0..self.book.slots() {
+            let (Some(Ok(score_nano)), Some(entry)) = (judge.verdict_at(slot), self.book.entry(slot)) else { continue };
+            fitting += 1;
+            let name = &entry.node.name;
+            let better = |(known, score): (&NodeName, u32)| score_nano > score || (score_nano == score && name < known);
+            if best.is_none_or(better) && is_open(entry) {
+                best = Some((name, score_nano));
+            }
+        }
+        (best.map(|(name, _)| name.clone()), fitting)
     }
 
     /// Refuses every node for a reason that lies in the pod or its namespace.

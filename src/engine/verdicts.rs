@@ -136,7 +136,15 @@ impl Judge<'_> {
     pub(super) fn verdict(&mut self, name: &str) -> Option<Verdict> {
         let slot = self.book.slot_near(name, self.guess)?;
         self.guess = slot + 1;
+        self.verdict_at(slot)
+    }
+
+    /// The verdict on the node in a slot; none for an empty one.
+    pub(super) fn verdict_at(&mut self, slot: usize) -> Option<Verdict> {
         let version = self.book.version(slot);
+        if version == 0 {
+            return None;
+        }
         let cell = self.cells.get_mut(slot)?;
         if cell.version != version {
             let entry = self.book.entry(slot)?;

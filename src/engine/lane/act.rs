@@ -164,7 +164,9 @@ impl Engine {
 
     /// Time passed: deadlines, owners that wait to be resumed, elastic gangs whose last members do not come.
     pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
-        let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
+        // Of what runs or waits for room there may be many, and time changes nothing about it.
+        let moves = |gang: &Gang| gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty();
+        let ids: Vec<GangId> = self.lane.gangs.iter().filter(|(_, gang)| moves(gang)).map(|(id, _)| id.clone()).collect();
         for id in ids {
             let Some(gang) = self.lane.gangs.get(&id) else { continue };
             let due = gang.phase.deadline().is_some_and(|until| until <= now);
@@ -189,8 +191,11 @@ impl Engine {
     fn tell_of_the_missing(&mut self, now: Time, id: &GangId) {
         let Some(gang) = self.lane.gangs.get(id) else { return };
         let quiet = gang.phase == Phase::Collecting && gang.refusal.is_none() && now - gang.joined_at >= QUIET;
+        if !quiet {
+            return;
+        }
         let first = gang.at(|step| step == Step::Waiting).into_iter().next();
-        if let Some(pod) = first.filter(|_| quiet && id.kind != GangKind::Alone).and_then(|uid| self.pods.get(&uid)) {
+        if let Some(pod) = first.filter(|_| id.kind != GangKind::Alone).and_then(|uid| self.pods.get(&uid)) {
             let refusal = self.why_not(&pod.pod, id);
             self.tell_gang(now, id, &refusal);
         }

@@ -38,6 +38,8 @@ pub(super) struct Lane {
     refused: BTreeSet<Turn>,
     /// There is more room than when `refused` were.
     gained: bool,
+    /// Why some of `refused` were: who asks for the same is refused unseen.
+    refusals: Vec<(plan::Alike, Refusal)>,
     /// The highest plan epoch that was seen or given.
     epoch: u64,
     arrivals: u64,
@@ -189,6 +191,10 @@ impl Lane {
     /// Whether a pod goes by this lane.
     pub(super) fn has(&self, uid: &PodUid) -> bool {
         self.gang_of.contains_key(uid)
+    }
+
+    fn refusal_of(&self, alike: &plan::Alike) -> Option<Refusal> {
+        self.refusals.iter().find(|(other, _)| other == alike).map(|(_, refusal)| refusal.clone())
     }
 
     fn gang(&self, uid: &PodUid) -> Option<(&GangId, &Gang)> {

@@ -9,7 +9,7 @@ use super::roles::Roster;
 use super::{Step, Turn};
 use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
-use crate::engine::filter::{impossible, len};
+use crate::engine::filter::impossible;
 use crate::engine::{Effect, Engine, Event, Output, Trace};
 use crate::gang::life::{BINDING, NOMINATION, Phase};
 use crate::gang::{Context, plan};
@@ -17,10 +17,14 @@ use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, 
 
 /// Plans made or refused for one [`crate::engine::Input::Plan`], so that no question waits long.
 const AT_ONCE: usize = 8;
+/// And gangs whose refusal is known before they are looked at.
+const KNOWN_AT_ONCE: usize = 256;
+/// Refusals remembered since there was last room to gain.
+const REFUSALS_MAX: usize = 64;
 
 /// What was refused a moment ago: the same again needs no second look as long as nothing got free.
 #[derive(Debug, PartialEq, Eq)]
-struct Alike {
+pub(super) struct Alike {
     shape: ShapeKey,
     members: usize,
     namespace: Arc<str>,
@@ -44,19 +48,19 @@ impl Engine {
         if std::mem::take(&mut self.lane.gained) {
             let again = std::mem::take(&mut self.lane.refused);
             self.lane.ready.extend(again);
+            self.lane.refusals.clear();
         }
-        let mut refused: Vec<(Alike, Refusal)> = Vec::new();
-        let mut trace = None;
-        for _ in 0..AT_ONCE {
+        let (mut trace, mut looked_at, mut known) = (None, 0, 0);
+        while looked_at < AT_ONCE && known < KNOWN_AT_ONCE {
             let Some(turn) = self.lane.ready.pop_first() else { break };
             let alike = self.alike(&turn.id);
-            let known =
-                alike.as_ref().and_then(|alike| refused.iter().find(|(other, _)| other == alike)).map(|(_, refusal)| refusal.clone());
-            let made = match known {
-                Some(refusal) => Err(refusal),
-                None => self.plan_gang(now, &turn.id, None),
-            };
-            match made {
+            if let Some(refusal) = alike.as_ref().and_then(|alike| self.lane.refusal_of(alike)) {
+                known += 1;
+                self.refuse_gang(now, turn, &refusal);
+                continue;
+            }
+            looked_at += 1;
+            match self.plan_gang(now, &turn.id, None) {
                 Ok(()) => {
                     trace = self.trace_of(&turn.id);
                     self.advance(now, &turn.id);
@@ -66,7 +70,9 @@ impl Engine {
                     }
                 }
                 Err(refusal) => {
-                    refused.extend(alike.map(|alike| (alike, refusal.clone())));
+                    if self.lane.refusals.len() < REFUSALS_MAX {
+                        self.lane.refusals.extend(alike.map(|alike| (alike, refusal.clone())));
+                    }
                     self.refuse_gang(now, turn, &refusal);
                 }
             }
@@ -110,6 +116,9 @@ impl Engine {
     pub(super) fn tell_gang(&mut self, now: Time, id: &GangId, refusal: &Refusal) {
         let trace = Arc::new(Trace { at: now, verb: "plan", refusal: Some(refusal.clone()), ..Trace::default() });
         let Some(gang) = self.lane.gangs.get_mut(id) else { return };
+        if gang.members.len() == 1 && gang.refusal.as_ref() == Some(refusal) {
+            return; // Nothing of it is new: of many that wait, each is looked at whenever a pod ends.
+        }
         let news = gang.refusal.as_ref().is_none_or(|told| told.reason != refusal.reason);
         gang.refusal = Some(refusal.clone());
         let waiting = gang.at(|step| step == Step::Waiting);
@@ -325,20 +334,27 @@ impl Engine {
             }
             return Ok(());
         }
-        let nodes: Vec<NodeName> = self.book.nodes().filter(|entry| is_open(entry, pod)).map(|entry| entry.node.name.clone()).collect();
-        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-        let judged = self.judge(pod, &shape, &names, true);
-        let chosen = judged.best.and_then(|(place, _)| self.chosen(pod, &shape, names[place as usize]));
-        let Some((grant, lines)) = chosen else { return Err(self.no_node(pod, &shape, &names, judged.refused())) };
-        let (chosen, offered) = (Some(grant.node.clone()), len(&names));
+        let offered = u32::try_from(self.book.node_count()).unwrap_or(u32::MAX);
+        let (best, passed) = self.best_of_all(pod, &shape, |entry| is_open(entry, pod));
+        let chosen = best.and_then(|node| self.chosen(pod, &shape, node.as_str()));
+        let Some((grant, lines)) = chosen else { return Err(self.nowhere(pod, &shape)) };
+        let chosen = Some(grant.node.clone());
         self.promise_pod(now, pod, grant.clone());
         self.lane.epoch += 1;
         let epoch = self.lane.epoch;
-        let trace = Trace { at: now, verb: "plan", offered, passed: judged.fitting, chosen, grant: Some(grant), lines, ..Trace::default() };
+        let trace = Trace { at: now, verb: "plan", offered, passed, chosen, grant: Some(grant), lines, ..Trace::default() };
         self.placed(now, id, &pod.uid, trace);
         if let Some(gang) = self.lane.gangs.get_mut(id) {
             (gang.epoch, gang.refusal, gang.phase) = (epoch, None, Phase::Reserved { until: now + NOMINATION });
         }
         Ok(())
+    }
+
+    /// The story of a pod without company that no node takes: every node is looked at for its own reason.
+    fn nowhere(&mut self, pod: &Pod, shape: &Shape<'_>) -> Refusal {
+        let nodes: Vec<NodeName> = self.book.nodes().filter(|entry| is_open(entry, pod)).map(|entry| entry.node.name.clone()).collect();
+        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+        let judged = self.judge(pod, shape, &names, true);
+        self.no_node(pod, shape, &names, judged.refused())
     }
 }
