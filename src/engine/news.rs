@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::book::{HolderState, Load};
-use crate::model::{Node, NodeName, Pod, PodUid, Quota, Time};
+use crate::model::{Node, NodeName, Pod, PodPhase, PodUid, Quota, Time};
 
 /// How old a filter's hold must be before "unschedulable" on the pod can be news about it and not about an attempt
 /// before it: the watch may lag behind the filter call.
@@ -19,7 +19,7 @@ impl Engine {
             return;
         }
         if pod.phase.is_finished() {
-            self.pod_deleted(now, &pod.uid);
+            self.pod_finished(now, &pod);
             return;
         }
         self.arrived(&pod);
@@ -59,8 +59,19 @@ impl Engine {
         if held.is_some() {
             self.gained(now);
         }
-        if let Some(record) = record {
-            self.lane_gone(now, &record.pod, held);
+        self.lane_gone(now, uid, record.map(|record| record.pod).zip(held));
+    }
+
+    /// A pod that ended holds nothing. One that ended well counts in its gang: nobody will replace it.
+    fn pod_finished(&mut self, now: Time, pod: &Pod) {
+        if pod.phase == PodPhase::Succeeded && pod.gang.is_some() {
+            self.pods.remove(&pod.uid);
+            if self.book.release(&pod.uid).is_some() {
+                self.gained(now);
+            }
+            self.lane_done(now, pod);
+        } else {
+            self.pod_deleted(now, &pod.uid);
         }
     }
 

@@ -46,6 +46,7 @@ impl Engine {
     fn relist_pods(&mut self, now: Time, pods: Vec<Pod>, lines: &mut Vec<String>) {
         let (plain, pods): (Vec<Pod>, Vec<Pod>) = pods.into_iter().partition(|pod| pod.request.is_empty());
         self.relist_plain(now, &plain);
+        self.done_listed(now, &pods.iter().map(|pod| pod.uid.clone()).collect());
         let occupying: BTreeMap<PodUid, Pod> =
             pods.into_iter().filter(|pod| !pod.phase.is_finished()).map(|pod| (pod.uid.clone(), pod)).collect();
         let settled = |at: Time| now - at > LIST_AGE_MAX;

@@ -66,6 +66,8 @@ struct Gang {
     phase: Phase,
     members: BTreeMap<PodUid, Step>,
     tally: Members,
+    /// Members that ended well.
+    done: u32,
     turn: Turn,
     /// kube-scheduler asked about a member: it is ours, gate or no gate.
     asked: bool,
@@ -95,6 +97,8 @@ enum Step {
     Planned { nominated: bool },
     /// Bound, or being bound.
     Bound,
+    /// Ended well.
+    Done,
 }
 
 /// An elastic gang is planned without its last members when none came for so long.
@@ -113,6 +117,7 @@ impl Gang {
             phase: Phase::default(),
             members: BTreeMap::new(),
             tally: Members::default(),
+            done: 0,
             turn,
             asked: false,
             joined_at: Time::default(),
@@ -150,6 +155,7 @@ impl Gang {
                 }
             }
             Step::Bound => change(&mut self.tally.bound),
+            Step::Done => change(&mut self.done),
         }
     }
 
@@ -221,7 +227,7 @@ impl Lane {
             return Some((1, 1));
         }
         let (size, min) = gang.said.or_else(|| self.spec(id).map(|spec| (spec.size, spec.min)))?;
-        let others = self.companions.get(&(id.kind, id.key.clone())).copied().unwrap_or(0);
+        let others = self.companions.get(&(id.kind, id.key.clone())).copied().unwrap_or(0) + gang.done;
         Some((size.saturating_sub(others).max(1), min.saturating_sub(others).max(1)))
     }
 
@@ -362,21 +368,41 @@ impl Engine {
                 self.book.release(&pod.uid);
                 self.gained(now);
             }
-            self.lane_gone(now, pod, None);
+            self.lane_gone(now, &pod.uid, None);
         }
     }
 
     /// A member is gone for good; what it held is free again, unless another member is to take its place.
-    pub(super) fn lane_gone(&mut self, now: Time, pod: &Pod, held: Option<Holder>) {
-        let Some(id) = self.lane.gang_of.remove(&pod.uid) else { return };
+    pub(super) fn lane_gone(&mut self, now: Time, uid: &PodUid, held: Option<(Pod, Holder)>) {
+        let Some(id) = self.lane.gang_of.remove(uid) else { return };
         let Some(gang) = self.lane.gangs.get_mut(&id) else { return };
-        gang.set(&pod.uid, None);
+        gang.set(uid, None);
         let goes_on = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && !gang.members.is_empty();
-        if let Some(holder) = held.filter(|_| goes_on && id.kind != GangKind::Alone) {
-            self.keep_place(now, &id, pod, holder);
+        if let Some((pod, holder)) = held.filter(|_| goes_on && id.kind != GangKind::Alone) {
+            self.keep_place(now, &id, &pod, holder);
         }
         self.advance(now, &id);
         self.forget_if_empty(now, &id);
+    }
+
+    /// A member ended well: it counts until its pod is gone, and the others are fewer by one.
+    pub(super) fn lane_done(&mut self, now: Time, pod: &Pod) {
+        let known = self.lane.gang_of.get(&pod.uid).cloned();
+        match known.or_else(|| self.identify(now, pod)).filter(|id| id.kind != GangKind::Alone) {
+            Some(id) => {
+                self.lane.gang_mut(&id, pod).set(&pod.uid, Some(Step::Done));
+                self.lane.gang_of.insert(pod.uid.clone(), id.clone());
+                self.advance(now, &id);
+            }
+            None => self.lane_gone(now, &pod.uid, None),
+        }
+    }
+
+    /// Members that ended well and whose pods are gone.
+    pub(super) fn done_listed(&mut self, now: Time, there: &BTreeSet<PodUid>) {
+        let of = |(uid, step): (&PodUid, &Step)| (*step == Step::Done && !there.contains(uid)).then(|| uid.clone());
+        let gone: Vec<PodUid> = self.lane.gangs.values().flat_map(|gang| gang.members.iter().filter_map(of)).collect();
+        gone.iter().for_each(|uid| self.lane_gone(now, uid, None));
     }
 
     fn forget_if_empty(&mut self, now: Time, id: &GangId) {

@@ -64,6 +64,7 @@ impl Engine {
                     Step::Waiting => "waiting",
                     Step::Planned { .. } => "planned",
                     Step::Bound => "bound",
+                    Step::Done => "done",
                 };
                 let pod = self.pods.get(uid)?.pod.key.clone();
                 let node = self.book.holder(uid).map(|holder| holder.node.clone());

@@ -81,7 +81,7 @@ impl Run {
         self.apply(pod);
     }
 
-    fn apply(&mut self, pod: Pod) {
+    pub(super) fn apply(&mut self, pod: Pod) {
         self.pods.insert(pod.uid.clone(), pod.clone());
         self.step(Input::PodApplied(pod));
     }
