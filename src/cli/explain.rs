@@ -48,6 +48,11 @@ impl Run for ExplainArgs {
     }
 }
 
+/// Who holds what it waits for.
+fn held(view: &Value) -> impl Iterator<Item = String> {
+    view["heldBy"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|line| format!("held by  {line}"))
+}
+
 /// A paragraph a gang: how far it is, and where its members are.
 fn gangs(view: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, String::from);
@@ -65,6 +70,7 @@ fn gangs(view: &Value) -> String {
                 lines.push(format!("{name} {}", text(&refusal[field])));
             }
         }
+        lines.extend(held(gang));
         for member in gang["members"].as_array().into_iter().flatten() {
             lines.push(format!(
                 "rank {:<4}{:<8} {} {}",
@@ -104,6 +110,7 @@ fn table(view: &Value) -> String {
             lines.push(format!("remedy   {}", text(&refusal["remedy"])));
         }
     }
+    lines.extend(held(view));
     if !trace.is_object() {
         lines.push(
             "decided  nothing yet: kube-scheduler has not asked. Its own checks may refuse the pod before; see `kubectl describe pod`"

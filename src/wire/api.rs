@@ -70,6 +70,9 @@ pub struct PodView {
     /// Where it is, or will be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Arc<str>>,
+    /// Of a pod that waits: who holds most of what it asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
     /// The last decision on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceView>,
@@ -85,6 +88,7 @@ impl PodView {
             uid: pod.uid.as_str().into(),
             state: holder.map_or("waiting", |holder| holder.state.name()),
             node: holder.map(|holder| holder.node.as_str().into()),
+            held_by: if holder.is_none() { engine.held_by(pod) } else { Vec::new() },
             trace: engine.explain(&pod.uid).as_deref().map(TraceView::from),
         })
     }
@@ -186,6 +190,9 @@ pub struct GangView {
     pub domains: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
+    /// Of a gang that was asked for by name and waits: who holds most of what it asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
     pub members: Vec<MemberView>,
 }
 
@@ -210,7 +217,12 @@ impl GangsView {
 
     /// Gangs of one name.
     pub fn named(engine: &Engine, namespace: &str, name: &str) -> Self {
-        Self { gangs: engine.gangs_named(namespace, name).into_iter().map(GangView::from).collect() }
+        let view = |status: GangStatus| {
+            let waits = status.members.iter().find(|member| member.state == "waiting").map(|member| member.pod.clone());
+            let pod = waits.and_then(|key| engine.pod(&key.namespace, &key.name));
+            GangView { held_by: pod.map(|pod| engine.held_by(pod)).unwrap_or_default(), ..GangView::from(status) }
+        };
+        Self { gangs: engine.gangs_named(namespace, name).into_iter().map(view).collect() }
     }
 }
 
@@ -232,6 +244,7 @@ impl From<GangStatus> for GangView {
             min: status.size.map(|(_, min)| min),
             domains: status.domains,
             refusal: status.refusal.as_ref().map(RefusalView::from),
+            held_by: Vec::new(),
             members: status.members.into_iter().map(member).collect(),
         }
     }

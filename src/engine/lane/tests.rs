@@ -94,6 +94,7 @@ fn a_gang_that_does_not_fit_holds_nothing_says_why_and_is_planned_when_there_is_
     assert_eq!(run.done(), [vec!["GangWaiting".to_owned()], expected].concat());
     let trace = run.engine.explain(&uid("c")).unwrap();
     assert_eq!(trace.refusal.as_ref().unwrap().reason, Reason::NoDomainForGroup);
+    assert_eq!(run.engine.held_by(&run.pods[&uid("c")]), ["nvidia.com/gpu: ns/x (8), ns/y (8)"]);
     run.delete("d");
     for name in ["a", "b", "c"] {
         run.create(gated(member(name, 3, 8)));

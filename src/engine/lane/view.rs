@@ -3,7 +3,12 @@
 use super::Step;
 use crate::engine::Engine;
 use crate::gang::life::Phase;
-use crate::model::{GangId, GangKind, NodeName, PodKey, Refusal, Time};
+use std::collections::BTreeMap;
+
+use crate::model::{GangId, GangKind, NodeName, Pod, PodKey, Refusal, ResourceName, Time};
+
+/// How many holders are named.
+const HOLDERS_TOLD: usize = 4;
 
 /// One gang, as it is now.
 #[derive(Clone, Debug)]
@@ -51,6 +56,31 @@ impl Engine {
     pub fn gangs_named(&self, namespace: &str, name: &str) -> Vec<GangStatus> {
         let named = |id: &&GangId| &*id.key.namespace == namespace && &*id.key.name == name && id.kind != GangKind::Alone;
         self.lane.gangs.keys().filter(named).filter_map(|id| self.status(id)).collect()
+    }
+
+    /// Who holds most of what a pod asks for, in words: a line for each of its resources of which anything is held.
+    pub fn held_by(&self, pod: &Pod) -> Vec<String> {
+        let line = |resource: &ResourceName| {
+            let mut held: BTreeMap<String, u64> = BTreeMap::new();
+            for holder in self.book.holders() {
+                let milli: u64 = holder.takes.iter().filter(|take| take.resource == *resource).map(|take| u64::from(take.milli())).sum();
+                if milli > 0 {
+                    let gang = self.lane.gang_of.get(&holder.uid).filter(|id| id.kind != GangKind::Alone);
+                    *held.entry(gang.map_or_else(|| holder.key.to_string(), |id| format!("gang {id}"))).or_default() += milli;
+                }
+            }
+            let mut most: Vec<(u64, String)> = held.into_iter().map(|(who, milli)| (milli, who)).collect();
+            most.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
+            let others = most.len().saturating_sub(HOLDERS_TOLD);
+            most.truncate(HOLDERS_TOLD);
+            let amount = |milli: u64| if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli} milli") };
+            let mut parts: Vec<String> = most.into_iter().map(|(milli, who)| format!("{who} ({})", amount(milli))).collect();
+            if others > 0 {
+                parts.push(format!("{others} others"));
+            }
+            (!parts.is_empty()).then(|| format!("{resource}: {}", parts.join(", ")))
+        };
+        pod.request.resources().into_iter().filter_map(line).collect()
     }
 
     fn status(&self, id: &GangId) -> Option<GangStatus> {
