@@ -5,7 +5,7 @@ use super::{Gang, QUIET, STAND_IN, Step, VACANT};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
-use crate::gang::life::{Act, Phase, next};
+use crate::gang::life::{Act, BINDING, Phase, next};
 use crate::gang::{Member, Planned};
 use crate::model::{GangId, GangKind, PlanRecord, Pod, PodKey, PodUid, Time};
 
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Takes back what is bound of a gang that cannot be whole: through an owner that can be suspended, so that no pod
-    /// counts as failed. A pod that nobody would create again stays.
+    /// counts as failed. Pods that nobody would create again stay, and the others join them when they can.
     fn undo(&mut self, now: Time, id: &GangId) {
         self.give_back(now, id);
         let Some(gang) = self.lane.gangs.get(id) else { return };
@@ -130,9 +130,14 @@ impl Engine {
             self.effects.push(Effect::Suspend { owner, suspend: true });
             return;
         }
-        for pod in bound.into_iter().filter(|pod| pod.controller.is_some()) {
-            self.effects.push(Effect::Evict { pod: reference(pod), why: "the rest of its gang cannot start" });
+        let evicted: Vec<_> = bound.into_iter().filter(|pod| pod.controller.is_some()).map(reference).collect();
+        if evicted.is_empty()
+            && let Some(gang) = self.lane.gangs.get_mut(id)
+        {
+            gang.phase = Phase::Released { until: now + BINDING, reminded: 0 };
         }
+        let why = "the rest of its gang cannot start";
+        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why }));
     }
 
     /// The owner of a pod that can be suspended, as the pod's controller says it.

@@ -40,7 +40,7 @@ async fn sixty_gangs_on_two_nodes_all_finish() -> Result<()> {
         // 1 to 8, in no order.
         let members = (index * 5 + index / 8) % 8 + 1;
         members_sum += members;
-        scene.create_job(&format!("gang-{index:02}"), members, 1, runs_for("1s")).await?;
+        scene.create_job(&format!("gang-{index:02}"), members, "1", runs_for("1s")).await?;
     }
     let finished = wait_until("all gangs to finish", Duration::from_mins(6), async || {
         let jobs = scene.jobs.list(&ListParams::default()).await?.items;
@@ -75,8 +75,11 @@ async fn of_two_gangs_of_a_hundred_one_runs_and_then_the_other() -> Result<()> {
     let sampler = Sampler::start(scene.pods.clone());
     let began = Instant::now();
     // At the same moment, so that their pods come mixed.
-    futures::future::try_join(scene.create_job("one", MEMBERS, 1, runs_for("5s")), scene.create_job("other", MEMBERS, 1, runs_for("5s")))
-        .await?;
+    futures::future::try_join(
+        scene.create_job("one", MEMBERS, "1", runs_for("5s")),
+        scene.create_job("other", MEMBERS, "1", runs_for("5s")),
+    )
+    .await?;
     let finished = wait_until("both gangs to finish", Duration::from_mins(4), async || {
         let jobs = scene.jobs.list(&ListParams::default()).await?.items;
         Ok(jobs.iter().all(completed).then_some(jobs))

@@ -62,13 +62,13 @@ impl Scene {
     }
 
     /// Creates a Job of so many members at once.
-    pub(super) async fn create_job(&self, name: &str, members: usize, gpus: u32, annotations: Value) -> Result<()> {
+    pub(super) async fn create_job(&self, name: &str, members: usize, gpus: &str, annotations: Value) -> Result<()> {
         let job: Job = serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {"parallelism": members, "completions": members, "completionMode": "Indexed", "template": {
                 "metadata": {"annotations": annotations},
                 "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [
-                    {"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": gpus.to_string()}}}]}}},
+                    {"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}},
         }))?;
         self.jobs.create(&PostParams::default(), &job).await.with_context(|| format!("Job {name}"))?;
         Ok(())

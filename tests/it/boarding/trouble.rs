@@ -64,6 +64,24 @@ async fn whatever_happens_at_whatever_state_a_gang_is_whole_in_the_end_and_nothi
     Ok(())
 }
 
+/// The API server counts whole GPUs when pods are created. Parts of GPUs it cannot count: there the plan is refused, whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gang_of_shares_above_its_quota_waits_as_a_whole_until_the_quota_is_raised() -> Result<()> {
+    let Some(mut scene) = Scene::start("a gang of shares", vec![template(0)], None).await? else { return Ok(()) };
+    set_quota(&scene, 1).await?;
+    scene.create_job("shares", MEMBERS, "0.5", json!({})).await?;
+    let waited = wait_until("all four to be told of the quota", SOON, async || {
+        let pods = scene.pods_of("shares").await?;
+        let told = |pod: &Pod| scheduling_message(pod) == "gangplank: exceeds ResourceQuota gpus, shares counted";
+        Ok((pods.len() == MEMBERS && pods.iter().all(told)).then_some(pods))
+    });
+    let pods = waited.await.with_context(|| scene.installed.gangplank.log())?;
+    ensure!(pods.iter().all(|pod| node_of(pod).is_none()) && scene.places().await?.is_empty(), "two of four would fit");
+    set_quota(&scene, 2).await?;
+    scene.bound("shares", MEMBERS).await?;
+    scene.nothing_leaks().await
+}
+
 async fn play(scene: &mut Scene, state: State, trouble: Trouble) -> Result<()> {
     let job = format!("{state:?}-{trouble:?}").to_lowercase();
     let places = reach(scene, state, &job).await?;
@@ -114,7 +132,7 @@ async fn reach(scene: &mut Scene, state: State, job: &str) -> Result<BTreeMap<St
         State::Released | State::InPart => scene.installed.scheduler.signal("STOP")?,
         State::Bound => {}
     }
-    scene.create_job(job, MEMBERS, 8, json!({})).await?;
+    scene.create_job(job, MEMBERS, "8", json!({})).await?;
     match state {
         State::Collecting => {
             wait_until("three to wait for the fourth", SOON, async || {

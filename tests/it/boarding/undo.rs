@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
 
 use super::recipes::failed_pods;
 use super::scene::{SOON, Scene, is_gated, taint};
@@ -86,4 +90,76 @@ fn unharmed(job: &Job) -> Result<()> {
     let bad: Vec<&str> = conditions.map(|condition| condition.type_.as_str()).filter(|kind| kind.starts_with("Fail")).collect();
     ensure!(failed_pods(job) == 0 && bad.is_empty(), "the Job counts {} failed pods, {bad:?}", failed_pods(job));
     Ok(())
+}
+
+/// The pods of a gang that stands in annotations.
+fn member(gang: &str, size: usize) -> Value {
+    json!({
+        "metadata": {
+            "labels": {"job-name": gang},
+            "annotations": {"gangplank.dev/gang": gang, "gangplank.dev/gang-size": size.to_string()},
+        },
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]},
+    })
+}
+
+/// Nobody suspends these. Pods of a ReplicaSet are evicted and made again; pods that nobody would make again stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_owner_can_be_suspended_pods_are_evicted_or_stay_and_all_are_whole_in_the_end() -> Result<()> {
+    const MEMBERS: usize = 3;
+    let boxes = (0..2 * MEMBERS).map(|index| NodeTemplate::default().named(format!("node-{index}"))).collect();
+    let Some(mut scene) = Scene::start("eviction", boxes, None).await? else { return Ok(()) };
+    scene.installed.scheduler.signal("STOP")?;
+    for index in 0..MEMBERS {
+        let mut pod = member("bare", MEMBERS);
+        pod["metadata"]["name"] = json!(format!("bare-{index}"));
+        scene.pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    }
+    let sets: Api<ReplicaSet> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let selector = json!({"matchLabels": {"job-name": "set"}});
+    let spec = json!({"replicas": MEMBERS, "selector": selector, "template": member("set", MEMBERS)});
+    sets.create(&PostParams::default(), &serde_json::from_value(json!({"metadata": {"name": "set"}, "spec": spec}))?).await?;
+    let places = wait_until("both gangs to be released", SOON, async || {
+        let pods = scene.pods.list(&ListParams::default()).await?.items;
+        let released = pods.len() == 2 * MEMBERS && !pods.iter().any(is_gated);
+        Ok(if released { Some(scene.places().await?) } else { None })
+    })
+    .await?;
+    // One node of each gang is closed.
+    let closed: Vec<&String> =
+        ["bare-", "set-"].iter().filter_map(|gang| places.range((*gang).to_owned()..).next()).map(|(_, at)| at).collect();
+    for node in &closed {
+        taint(&scene.nodes, node, true).await?;
+    }
+    scene.installed.scheduler.signal("CONT")?;
+    let has_node = |pods: Vec<Pod>| pods.iter().filter(|pod| node_of(pod).is_some()).count();
+    wait_until("two of three of each to be bound", SOON, async || {
+        let both = (has_node(scene.pods_of("bare").await?), has_node(scene.pods_of("set").await?));
+        Ok((both == (MEMBERS - 1, MEMBERS - 1)).then_some(()))
+    })
+    .await?;
+    let before: Vec<Option<String>> = scene.pods_of("bare").await?.iter().map(ResourceExt::uid).collect();
+    let began = Instant::now();
+    // What the one gives back makes the other whole.
+    let undone = wait_until("one to be taken back, and the other to be whole", UNDONE, async || {
+        let (bare, set) = (scene.pods_of("bare").await?, scene.pods_of("set").await?);
+        Ok((has_node(bare) == MEMBERS && set.len() == MEMBERS && has_node(set) == 0).then_some(()))
+    });
+    undone.await.with_context(|| scene.installed.gangplank.log())?;
+    let kept = scene.pods_of("bare").await?.iter().filter(|pod| before.contains(&pod.uid())).count();
+    ensure!(kept == MEMBERS, "nobody would make them again");
+    let undone = began.elapsed();
+    scene.nothing_leaks().await?;
+    for node in &closed {
+        taint(&scene.nodes, node, false).await?;
+    }
+    scene.bound("bare", MEMBERS).await?;
+    scene.bound("set", MEMBERS).await?;
+    eprintln!(
+        "two of three of each were bound; evicted or whole after {:.1} s, both whole after {:.1} s",
+        undone.as_secs_f32(),
+        began.elapsed().as_secs_f32()
+    );
+    scene.nothing_leaks().await
 }

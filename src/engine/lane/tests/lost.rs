@@ -45,6 +45,26 @@ fn taking_back_is_asked_for_again_until_it_happens() {
 }
 
 #[test]
+fn what_nobody_can_take_back_stays_and_is_made_whole_when_there_is_room() {
+    let mut run = Run::new();
+    for name in ["a", "b"] {
+        run.create(gated(anywhere(member(name, 2, 8))));
+    }
+    run.bind("a");
+    for node in &NAMES[1..] {
+        run.step(Input::NodeDeleted((*node).into()));
+    }
+    run.wait(60);
+    assert_eq!((run.held().len(), run.bound()), (1, 1), "the pod has no controller that would create it again");
+    let back = nodes().swap_remove(1);
+    run.step(Input::NodeApplied(back));
+    run.settle();
+    assert_eq!(run.filter("b"), Ok(NAMES[1]));
+    run.bind("b");
+    assert_eq!(run.bound(), 2);
+}
+
+#[test]
 fn a_relist_tells_a_gang_that_its_member_is_gone() {
     let mut run = Run::new();
     for name in ["a", "b"] {
