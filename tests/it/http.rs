@@ -306,6 +306,30 @@ async fn what_a_process_before_this_one_sent_in_its_last_moment_is_seen_before_a
 }
 
 #[tokio::test]
+async fn a_bind_that_sleeps_past_the_lease_writes_nothing_and_holds_nothing() -> Result<()> {
+    // However long that is, it waits for half of its own time.
+    let bind = BindLimits { settle: Duration::from_secs(60), ..BindLimits::default() };
+    let server = MemoryServer::start(MemoryOptions { nodes: 1, bind, ..MemoryOptions::default() }).await?;
+    server.cluster.create("default", "p", "u", &one_gpu());
+    let mut http = HttpClient::open(server.address).await?;
+    let body = bind_body("p", "u", "n0000");
+    let runs_out = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.host.voice_lasts(Some(tokio::time::Instant::now()));
+    };
+    let (reply, ()) = tokio::join!(http.post("/scheduler/bind", &body), runs_out);
+    let reply = reply?;
+    assert!(reply.status == 503 && reply.text().contains("run out"), "{} {}", reply.status, reply.text());
+    assert!(grants(&server.cluster.pods()).is_empty());
+    assert_eq!(server.host.look(|engine| engine.book().holders().count()), 0);
+    server.host.wait_for(Part::Voice, None);
+    let again = http.post("/scheduler/bind", &body).await?;
+    assert_eq!(client::parse_bind_response(&again.body)?.error, "");
+    assert_eq!(grants(&server.cluster.pods()).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hold_for_a_pod_that_is_gone_ends_when_bind_does_not_find_it_and_not_on_anybodys_word() -> Result<()> {
     let server = MemoryServer::start(MemoryOptions { nodes: 1, ..MemoryOptions::default() }).await?;
     let mut http = HttpClient::open(server.address).await?;
