@@ -1,16 +1,18 @@
-//! The bind flow: read the pod afresh, ask the engine, write the Binding, tell the engine what became of it.
+//! The bind flow: take the pod as the watch told it last, ask the engine, write the Binding, tell the engine what became of it.
 //!
 //! It decides when to try again and when nobody knows; not where a pod goes. A flow is a task of its own, so a client
 //! that hangs up changes nothing. There is at most one flow a pod UID: whoever asks for the same node meanwhile gets
 //! the first one's answer, whoever asks for another node is refused. "No answer" is not "no": the pod is read back,
-//! and if that does not decide, the hold stays until the watch or its deadline does.
+//! and if that does not decide, the hold stays until the watch or its deadline does. A pod that changed since it was told
+//! or read refuses the write; then it is read afresh and the engine asked anew.
 //!
 //! ```text
-//! read -> gone, other UID, bound elsewhere: refused      -> bound there already: yes, again
-//!      -> ask engine -> refused
-//!                    -> write (UID and resourceVersion as preconditions) -> bound
-//!                         ^   conflict, throttled, no clear answer           -> read again
-//!                         +-------------- still the same unbound pod <-------+
+//! what the watch told last, else read -> gone, other UID, bound elsewhere: refused      -> bound there already: yes, again
+//!      ^    -> ask engine -> refused
+//!      |                  -> write (UID and resourceVersion as preconditions) -> bound
+//!      |                       ^   |   throttled, no clear answer                -> read again
+//!      +--- conflict: read ----|---+                                                |
+//!                              +--------------- still the same unbound pod <--------+
 //! ```
 
 use std::collections::HashMap;
@@ -157,54 +159,62 @@ impl Binder {
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             return Err(BindFailure::Busy);
         };
-        let read = match self.read(&request.key, deadline).await {
-            Ok(read) => read,
-            Err(error) => return Err(BindFailure::Write(error)),
-        };
-        let read = match self.standing(request, read)? {
-            Standing::Unbound(read) => read,
-            Standing::BoundThere => {
-                self.count(Writes::AlreadyBound);
-                return Ok(());
-            }
-        };
-        let answer = self.host.may_bind(read.object, &request.node).map_err(|error| BindFailure::Stale(error.to_string()))?;
-        match answer {
-            None => {
-                Err(BindFailure::NotReady(self.host.ready().err().map_or_else(|| "lost its book".into(), |waiting| waiting.to_string())))
-            }
-            Some(BindAnswer::AlreadyBound) => {
-                self.count(Writes::AlreadyBound);
-                Ok(())
-            }
-            Some(BindAnswer::Refused(refusal)) => {
-                self.count(Writes::Refused);
-                tracing::info!(pod = %request.key, node = %request.node, reason = %refusal.reason, needed = refusal.needed, there = refusal.there, "bind refused");
-                Err(BindFailure::Refused(refusal.reason.to_string()))
-            }
-            Some(BindAnswer::Write(order)) => {
-                let mut ending = Ending::new(&self.host, &order);
-                let (outcome, reply) = self.write(request, order, read.resource_version, deadline).await;
-                ending.outcome = outcome;
-                reply
+        // What the watch told last serves as a read: the write carries its resourceVersion, and changes nothing if it is old.
+        let mut told = self.host.told(&request.key, &request.uid);
+        loop {
+            let read = match told.take() {
+                Some(told) => Some(told),
+                None => self.read(&request.key, deadline).await.map_err(BindFailure::Write)?,
+            };
+            let read = match self.standing(request, read)? {
+                Standing::Unbound(read) => read,
+                Standing::BoundThere => {
+                    self.count(Writes::AlreadyBound);
+                    return Ok(());
+                }
+            };
+            let order = match self.host.may_bind(read.object, &request.node).map_err(|error| BindFailure::Stale(error.to_string()))? {
+                None => {
+                    let waiting = self.host.ready().err().map_or_else(|| "lost its book".into(), |waiting| waiting.to_string());
+                    return Err(BindFailure::NotReady(waiting));
+                }
+                Some(BindAnswer::AlreadyBound) => {
+                    self.count(Writes::AlreadyBound);
+                    return Ok(());
+                }
+                Some(BindAnswer::Refused(refusal)) => {
+                    self.count(Writes::Refused);
+                    tracing::info!(pod = %request.key, node = %request.node, reason = %refusal.reason, needed = refusal.needed, there = refusal.there, "bind refused");
+                    return Err(BindFailure::Refused(refusal.reason.to_string()));
+                }
+                Some(BindAnswer::Write(order)) => order,
+            };
+            let mut ending = Ending::new(&self.host, &order);
+            match self.write(request, order, read.resource_version, deadline).await {
+                Written::Ended(outcome, reply) => {
+                    ending.outcome = outcome;
+                    return reply;
+                }
+                // Nothing was written. What changed may be the plan, or who has the voice: it is decided anew.
+                Written::Changed => ending.outcome = BindOutcome::Refused,
             }
         }
     }
 
     /// Writes until it is written, refused, or the time is up.
-    async fn write(&self, request: &BindRequest, order: BindOrder, resource_version: String, deadline: Instant) -> (BindOutcome, Reply) {
+    async fn write(&self, request: &BindRequest, order: BindOrder, resource_version: String, deadline: Instant) -> Written {
         let mut write = BindWrite { order, resource_version };
         let mut unclear = false;
         for attempt in 0_u32.. {
             // This process may have stood still since it was asked, and another have the voice by now.
             if let Err(waiting) = self.host.ready() {
                 let outcome = if unclear { BindOutcome::Unknown } else { BindOutcome::Refused };
-                return (outcome, Err(BindFailure::NotReady(waiting.to_string())));
+                return Written::Ended(outcome, Err(BindFailure::NotReady(waiting.to_string())));
             }
             let error = match timeout_at(self.call_end(deadline), self.writer.bind(&write)).await {
                 Ok(Ok(())) => {
                     self.count(Writes::Bound);
-                    return (BindOutcome::Bound, Ok(()));
+                    return Written::Ended(BindOutcome::Bound, Ok(()));
                 }
                 Ok(Err(error)) => error,
                 Err(_) => WriteError::Unclear("no answer in time".into()),
@@ -213,7 +223,7 @@ impl Binder {
             let pause = match &error {
                 WriteError::Refused { .. } | WriteError::NotFound(_) if !unclear => {
                     self.count(Writes::Refused);
-                    return (BindOutcome::Refused, Err(BindFailure::Write(error)));
+                    return Written::Ended(BindOutcome::Refused, Err(BindFailure::Write(error)));
                 }
                 WriteError::Throttled { after, .. } => *after,
                 WriteError::Unclear(_) => {
@@ -222,9 +232,13 @@ impl Binder {
                 }
                 WriteError::Conflict(_) | WriteError::Refused { .. } | WriteError::NotFound(_) => Duration::ZERO,
             };
+            if matches!(error, WriteError::Conflict(_)) && !unclear && Instant::now() + self.limits.call / 4 < deadline {
+                return Written::Changed;
+            }
             // Time is kept for the read that decides what became of the write.
             if Instant::now() + pause + self.limits.call / 4 >= deadline || attempt >= ATTEMPTS_MAX {
-                return self.read_back(request, unclear, error).await;
+                let (outcome, reply) = self.read_back(request, unclear, error).await;
+                return Written::Ended(outcome, reply);
             }
             sleep_until(Instant::now() + pause).await;
             match self.read(&request.key, deadline).await.map(|read| self.standing(request, read)) {
@@ -232,16 +246,16 @@ impl Binder {
                 Ok(Ok(Standing::Unbound(read))) => write.resource_version = read.resource_version,
                 Ok(Ok(Standing::BoundThere)) => {
                     self.count(Writes::Bound);
-                    return (BindOutcome::Bound, Ok(()));
+                    return Written::Ended(BindOutcome::Bound, Ok(()));
                 }
                 Ok(Err(stale)) => {
                     self.count(Writes::Refused);
-                    return (BindOutcome::Refused, Err(stale));
+                    return Written::Ended(BindOutcome::Refused, Err(stale));
                 }
                 Err(error) => tracing::debug!(pod = %request.key, %error, "not read back"),
             }
         }
-        (BindOutcome::Unknown, Err(BindFailure::Unknown("attempts used up".into())))
+        Written::Ended(BindOutcome::Unknown, Err(BindFailure::Unknown("attempts used up".into())))
     }
 
     /// The last look, after the last attempt.
@@ -324,6 +338,13 @@ const ATTEMPTS_MAX: u32 = 8;
 /// 20 ms doubling to 320 ms.
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(20 << attempt.min(4))
+}
+
+/// What became of an order.
+enum Written {
+    Ended(BindOutcome, Reply),
+    /// The pod is not what the order was made from; nothing was written.
+    Changed,
 }
 
 enum Standing {

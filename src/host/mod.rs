@@ -19,6 +19,7 @@ mod news;
 mod profiles;
 mod ready;
 mod replay;
+mod told;
 mod verbs;
 mod writer;
 
@@ -61,6 +62,7 @@ pub struct Host {
     /// Something was told that is worth working ahead on.
     behind: Notify,
     barred: Mutex<BTreeSet<PodUid>>,
+    told: told::Told,
     /// What was last said of levels that are missing.
     fabric_told: Mutex<Option<String>>,
 }
@@ -103,6 +105,7 @@ impl Host {
             rebuild: Notify::new(),
             behind: Notify::new(),
             barred: Mutex::default(),
+            told: told::Told::default(),
             fabric_told: Mutex::default(),
         };
         (Arc::new(host), queue)
@@ -193,6 +196,7 @@ impl Host {
     /// before the list that follows would stay in the new book for ever.
     pub fn reset(&self) {
         self.ready.set(self, Part::Lists, Some("the lists of a rebuilt book".into()));
+        self.told.clear();
         let mut seat = self.lock();
         seat.engine = Engine::new(seat.engine.profiles().clone());
         let now = seat.now;

@@ -23,12 +23,14 @@ impl Host {
     /// An object without identity.
     pub fn pod_applied(&self, object: Arc<PodObject>) -> Result<(), WireError> {
         let pod = object.to_model(&self.classes)?;
+        self.told.applied(&pod, &object);
         self.ask(Input::PodApplied(pod), Record::PodApplied { object });
         Ok(())
     }
 
     /// A Pod is gone.
     pub fn pod_deleted(&self, uid: &PodUid) {
+        self.told.deleted(uid);
         self.ask(Input::PodDeleted(uid.clone()), Record::PodDeleted { uid: uid.as_str().into() });
     }
 

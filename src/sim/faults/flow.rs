@@ -1,4 +1,4 @@
-//! The bind flow of `host::binder`, one call at a time: read afresh, ask the engine, write with preconditions, read
+//! The bind flow of `host::binder`, one call at a time, where the watch told nothing: read afresh, ask the engine, write with preconditions, read
 //! back when unclear. It decides nothing that the original does not; calls to the API server go wrong here.
 
 use super::jobs::By;
