@@ -16,6 +16,11 @@ use super::objects::wait_until;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The program under test, or another build of it (`GANGPLANK_PROGRAM`): figures are taken from release builds.
+pub fn program() -> std::ffi::OsString {
+    std::env::var_os("GANGPLANK_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_gangplank").into())
+}
+
 /// A running `gangplank serve`; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Gangplank {
@@ -36,7 +41,7 @@ impl Gangplank {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let log_path = control_plane.log_path(&format!("gangplank-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child = Command::new(env!("CARGO_BIN_EXE_gangplank"))
+        let child = Command::new(program())
             .arg("serve")
             .arg(format!("--listen={address}"))
             .arg("--kubeconfig")

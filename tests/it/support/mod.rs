@@ -12,7 +12,7 @@ mod objects;
 mod second_scheduler;
 
 pub use control_plane::{ControlPlane, Options};
-pub use gangplank::{Gangplank, scheduler_config};
+pub use gangplank::{Gangplank, program, scheduler_config};
 pub use http::{HttpClient, Reply};
 pub use installed::Installed;
 pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, MemoryWriter, memory_node};

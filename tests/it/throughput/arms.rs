@@ -1,0 +1,194 @@
+//! The arms: who schedules, what the pods look like, and one run of each.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use gangplank::wire::PodObject;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+use super::figures::{Seen, api_requests};
+use crate::support::installed::{assert_granted_once, granted, install_account, managed_namespace};
+use crate::support::{ControlPlane, Gangplank, SecondScheduler, create_namespace, scheduler_config, wait_until};
+
+/// kube-scheduler as it comes, but for its limit on writes.
+pub(super) const STOCK: &str = "
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+clientConnection: {qps: 5000, burst: 5000}
+";
+
+const GATE: &str = "test.example/start";
+const PARALLELISM: usize = 64;
+const BOUND_WITHIN: Duration = Duration::from_mins(5);
+
+/// Who schedules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arm {
+    /// kube-scheduler without us.
+    Stock,
+    /// As installed: admission gates, the plan comes first.
+    Planned,
+    /// A schedulerName that admission does not know: no gate of ours, filter decides.
+    WithoutAdmission,
+}
+
+/// What comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pods {
+    /// One gang of them all; the last creation starts it.
+    Gang,
+    /// Each for itself; a burst of the test's own starts them.
+    Single,
+}
+
+impl Arm {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stock => "stock",
+            Self::Planned => "planned",
+            Self::WithoutAdmission => "without admission",
+        }
+    }
+
+    fn scheduler_name(self) -> &'static str {
+        match self {
+            Self::Stock => "default-scheduler",
+            Self::Planned => "gangplank",
+            Self::WithoutAdmission => "extended",
+        }
+    }
+}
+
+/// A control plane and the account that we run as.
+pub(super) struct Bench<'a> {
+    control_plane: &'a ControlPlane,
+    client: Client,
+    kubeconfig: std::path::PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    /// Everything is installed; nothing of ours runs, and no scheduler.
+    pub(super) async fn new(control_plane: &'a ControlPlane, client: Client) -> Result<Self> {
+        let kubeconfig = install_account(control_plane, &client).await?;
+        control_plane.stop("kube-scheduler")?;
+        Ok(Self { control_plane, client, kubeconfig })
+    }
+
+    /// One run of one arm, from nothing to nothing.
+    pub(super) async fn run(&self, arm: Arm, pods: Pods, count: usize, run: usize) -> Result<Seen> {
+        if arm == Arm::Stock {
+            self.control_plane.start_component("kube-scheduler")?;
+            let seen = self.measure(arm, pods, count, run).await;
+            self.control_plane.stop("kube-scheduler")?;
+            return seen;
+        }
+        let mut gangplank = Gangplank::start(self.control_plane, &self.kubeconfig, &[])?;
+        gangplank.wait_ready().await?;
+        let mut config = scheduler_config(gangplank.address())?;
+        let name = format!("schedulerName: {}", arm.scheduler_name());
+        for (installed, ours) in [("qps: 500\n", "qps: 5000\n"), ("burst: 1000\n", "burst: 5000\n"), ("schedulerName: gangplank", &name)] {
+            ensure!(config.matches(installed).count() == 1, "the installed configuration no longer says {installed}");
+            config = config.replace(installed, ours);
+        }
+        let scheduler = SecondScheduler::start(self.control_plane, &config).await?;
+        let seen = self.measure(arm, pods, count, run).await.with_context(|| gangplank.log());
+        scheduler.stop();
+        gangplank.terminate()?;
+        seen
+    }
+
+    async fn measure(&self, arm: Arm, pods: Pods, count: usize, run: usize) -> Result<Seen> {
+        let name = format!("{}-{run}", arm.name().replace(' ', "-"));
+        let namespace =
+            if arm == Arm::Planned { managed_namespace(&self.client, &name).await? } else { create_namespace(&self.client, &name).await? };
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let watching = tokio::spawn(follow(Api::namespaced(self.client.clone(), &namespace), count));
+        // Admission, and what pods cost to create, are not what is measured here.
+        let mut last = None;
+        let creating = stream::iter(0..count).map(|index| create(api.clone(), pod(arm, pods, index, count)));
+        let mut creating = creating.buffer_unordered(PARALLELISM);
+        let before_creation = api_requests(&self.client).await?;
+        while let Some(created) = creating.next().await {
+            created?;
+            last = Some(Instant::now());
+        }
+        let mut began = last.context("no pod")?;
+        let mut before = before_creation;
+        if pods == Pods::Single {
+            before = api_requests(&self.client).await?;
+            began = Instant::now();
+            stream::iter(0..count).map(|index| ungate(&api, index)).buffer_unordered(PARALLELISM).try_collect::<Vec<()>>().await?;
+        }
+        let burst = began.elapsed();
+        let bound_at = tokio::time::timeout(BOUND_WITHIN, watching).await.context("not all were bound in time")???;
+        let mut took: Vec<Duration> = bound_at.values().map(|at| at.saturating_duration_since(began)).collect();
+        took.sort_unstable();
+        let writes = api_requests(&self.client).await?.since(&before);
+        let all = api.list(&ListParams::default()).await?.items;
+        if arm != Arm::Stock {
+            assert_granted_once(&all);
+            ensure!(granted(&all).len() == count, "every pod has its device");
+        }
+        api.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default()).await?;
+        wait_until("the pods to be gone", BOUND_WITHIN, async || {
+            Ok(api.list(&ListParams::default().limit(1)).await?.items.is_empty().then_some(()))
+        })
+        .await?;
+        Ok(Seen { took, burst: (pods == Pods::Single).then_some(burst), writes, pods: count })
+    }
+}
+
+/// One GPU each, as in both arms.
+fn pod(arm: Arm, pods: Pods, index: usize, count: usize) -> Pod {
+    let gates = if pods == Pods::Gang { json!([]) } else { json!([{"name": GATE}]) };
+    let marks =
+        if pods == Pods::Gang { json!({"gangplank.dev/gang": "train", "gangplank.dev/gang-size": count.to_string()}) } else { json!({}) };
+    serde_json::from_value(json!({
+        "metadata": {"name": name_of(index), "annotations": marks},
+        "spec": {"schedulerName": arm.scheduler_name(), "schedulingGates": gates, "containers": [
+            {"name": "main", "image": "none", "resources": {"limits": {"cpu": "1", "nvidia.com/gpu": "1"}}}]},
+    }))
+    .expect("a pod")
+}
+
+fn name_of(index: usize) -> String {
+    format!("pod-{index:05}")
+}
+
+async fn create(api: Api<Pod>, pod: Pod) -> Result<()> {
+    api.create(&PostParams::default(), &pod).await?;
+    Ok(())
+}
+
+/// Takes the test's gate away, and no other.
+async fn ungate(api: &Api<Pod>, index: usize) -> Result<()> {
+    let patch = json!({"spec": {"schedulingGates": [{"$patch": "delete", "name": GATE}]}});
+    api.patch_metadata(&name_of(index), &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    Ok(())
+}
+
+/// When each pod was seen bound.
+async fn follow(api: Api<PodObject>, count: usize) -> Result<BTreeMap<String, Instant>> {
+    let mut bound = BTreeMap::new();
+    let mut version = "0".to_owned();
+    while bound.len() < count {
+        let mut events = api.watch(&WatchParams::default().timeout(290), &version).await?.boxed();
+        while let Some(event) = events.try_next().await? {
+            if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event {
+                version = pod.resource_version().unwrap_or(version);
+                if pod.spec.node_name.is_some() {
+                    bound.entry(pod.name_any()).or_insert_with(Instant::now);
+                }
+            }
+            if bound.len() == count {
+                break;
+            }
+        }
+    }
+    Ok(bound)
+}
