@@ -80,7 +80,11 @@ impl Engine {
         if placed.is_some() {
             // kube-scheduler sees something against that node that we do not.
             gang.replanned += 1;
-            return gang.replanned <= REPLANS && (self.move_within(now, query, id) || self.plan_all_anew(now, names, id));
+            let moved = gang.replanned <= REPLANS && (self.move_within(now, query, id) || self.plan_all_anew(now, names, id));
+            if let Some(gang) = self.lane.gangs.get_mut(id).filter(|_| !moved && !names.is_empty()) {
+                gang.offered = Some((now, names.iter().map(|name| NodeName::from(*name)).collect()));
+            }
+            return moved;
         }
         let (phase, turn) = (gang.phase, gang.turn.clone());
         let waits = phase == Phase::Queued || (gang.tally.waiting > 0 && matches!(phase, Phase::Released { .. } | Phase::Bound));

@@ -82,6 +82,9 @@ struct Gang {
     ranks: BTreeMap<PodUid, u32>,
     /// Places of members that are gone, held for those that replace them.
     vacant: Vec<Planned>,
+    /// The nodes that kube-scheduler offered a member which could not be placed on any of them beside the others, and when:
+    /// the next whole plan begins there.
+    offered: Option<(Time, BTreeSet<NodeName>)>,
     /// Whole plans made anew because kube-scheduler refused a node, since the last release.
     replanned: u32,
 }
@@ -107,6 +110,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const OBJECT: Duration = Duration::from_secs(10);
 /// How long devices wait for a member that replaces one that is gone: controllers create within seconds.
 const VACANT: Duration = Duration::from_secs(60);
+/// What kube-scheduler offered is believed in for so long: volumes and other plugins change their minds rarely.
+const OFFERED: Duration = Duration::from_secs(120);
 /// No UID that an API server gives begins so.
 const STAND_IN: &str = "gang:";
 
@@ -126,6 +131,7 @@ impl Gang {
             refusal: None,
             ranks: BTreeMap::new(),
             vacant: Vec::new(),
+            offered: None,
             replanned: 0,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::closed::is_open;
 use super::roles::Roster;
-use super::{Step, Turn};
+use super::{OFFERED, Step, Turn};
 use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
 use crate::engine::filter::impossible;
@@ -150,8 +150,17 @@ impl Engine {
         }
         let joining = gang.tally.planned + gang.tally.bound > 0;
         let needed = self.lane.size(id, gang).map_or(usize::MAX, |(_, min)| min as usize);
+        let known = gang.offered.as_ref().filter(|(at, _)| !joining && offered.is_none() && now - *at <= OFFERED);
+        let known: Option<Vec<NodeName>> = known.map(|(_, nodes)| nodes.iter().cloned().collect());
         let all = self.roster(id, &waiting, usize::MAX);
         self.within_quota(&all)?;
+        if let Some(nodes) = known {
+            // What one member cannot leave, the others can go to.
+            let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+            if self.place(now, id, &all, Some(&names)).is_ok() {
+                return Ok(());
+            }
+        }
         if joining && self.take_vacancies(now, id, &all) {
             return Ok(());
         }

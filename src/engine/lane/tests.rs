@@ -508,3 +508,20 @@ fn a_member_that_ended_well_counts_and_one_that_failed_is_replaced_beside_those_
     run.restart();
     assert_eq!(run.held().len(), 1);
 }
+
+#[test]
+fn a_gang_that_was_taken_back_is_planned_where_its_most_bound_member_can_go() {
+    let mut run = Run::new();
+    for name in ["a", "b"] {
+        let owner = OwnerRef { api_version: "v1".into(), kind: "Set".into(), key: PodKey::new("ns", "set"), uid: "set".into() };
+        run.create(gated(Pod { controller: Some(owner), ..member(name, 2, 8) }));
+    }
+    run.bind("a");
+    // Its volume lies in the other rack, and the first one is bound already.
+    assert_eq!(run.filter_of("b", &["r2-a", "r2-b"]), Err(Reason::PlannedElsewhere));
+    run.wait(23);
+    run.delete("a");
+    run.create(gated(member("a2", 2, 8)));
+    let places: Vec<&str> = run.held();
+    assert!(places.len() == 2 && places.iter().all(|name| name.starts_with("r2")), "{places:?}");
+}
