@@ -47,29 +47,28 @@ const VERBS: &[(&str, &str, &str)] = &[
     ("", "pods/status", "patch"),
     ("", "resourcequotas", "list"),
     ("", "resourcequotas", "watch"),
-    ("batch", "jobs", "patch"),
     ("events.k8s.io", "events", "create"),
     ("events.k8s.io", "events", "patch"),
     ("gangplank.dev", "acceleratornodes", "list"),
     ("gangplank.dev", "acceleratornodes", "watch"),
-    ("jobset.x-k8s.io", "jobsets", "patch"),
     ("kueue.x-k8s.io", "topologies", "list"),
     ("kueue.x-k8s.io", "topologies", "watch"),
     ("policy", "poddisruptionbudgets", "list"),
     ("policy", "poddisruptionbudgets", "watch"),
-    ("ray.io", "rayjobs", "patch"),
     ("scheduling.k8s.io", "priorityclasses", "list"),
     ("scheduling.k8s.io", "priorityclasses", "watch"),
     ("topology.volcano.sh", "hypernodes", "list"),
     ("topology.volcano.sh", "hypernodes", "watch"),
-    ("trainer.kubeflow.org", "trainjobs", "patch"),
 ];
 
 /// Every API verb that `gangplank serve` uses: deploy/base/rbac.yaml grants these. Kinds that stand for gangs are listed
-/// and watched.
+/// and watched, and patched where they can be suspended.
 pub fn verbs() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    let kinds = crate::wire::gang::KINDS.iter().map(|reader| &reader.kind);
-    VERBS.iter().copied().chain(kinds.flat_map(|kind| ["list", "watch"].map(|verb| (kind.group, kind.plural, verb))))
+    let of_kind = |reader: &'static crate::wire::gang::Reader| {
+        let verbs = ["list", "watch"].into_iter().chain(reader.suspends.then_some("patch"));
+        verbs.map(|verb| (reader.kind.group, reader.kind.plural, verb))
+    };
+    VERBS.iter().copied().chain(crate::wire::gang::KINDS.iter().flat_map(of_kind))
 }
 
 /// As [`VERBS`], in the lease's namespace, with `--lease`.

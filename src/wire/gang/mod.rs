@@ -35,7 +35,7 @@ pub struct Reader {
     pub kind: Kind,
     /// Whether its objects have a `spec.suspend`, which takes their pods back without failing them. Kubeflow's v1 jobs have
     /// theirs in `spec.runPolicy`, where nobody writes.
-    suspends: bool,
+    pub(crate) suspends: bool,
     read: fn(&GangObject) -> Vec<Draft>,
 }
 
