@@ -1,10 +1,10 @@
 //! Gangs as people ask for them: who waits in which order and why, and where the members of one are.
 
+use std::collections::BTreeMap;
+
 use super::Step;
 use crate::engine::Engine;
 use crate::gang::life::Phase;
-use std::collections::BTreeMap;
-
 use crate::model::{GangId, GangKind, NodeName, Pod, PodKey, Refusal, ResourceName, Time};
 
 /// How many holders are named.
