@@ -71,7 +71,7 @@ pub fn verbs() -> impl Iterator<Item = (&'static str, &'static str, &'static str
     VERBS.iter().copied().chain(crate::wire::gang::KINDS.iter().flat_map(of_kind))
 }
 
-/// As [`VERBS`], in the lease's namespace, with `--lease`.
+/// As [`verbs`], in the lease's namespace, with `--lease`.
 pub const LEASE_VERBS: &[(&str, &str, &str)] = &[("coordination.k8s.io", "leases", "get")];
 
 /// Between a half and the whole of `span`: replicas and restarts must not march in step.

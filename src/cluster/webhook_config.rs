@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::wire::admission::AccessQuestion;
 
-/// Every API verb that the webhook uses beyond [`super::VERBS`], as (group, resource, verb), where policies guard namespaces: otherwise it
+/// Every API verb that the webhook uses beyond [`super::verbs`], as (group, resource, verb), where policies guard namespaces: otherwise it
 /// also asks, by `subjectaccessreviews`. deploy/admission-webhook/rbac.yaml grants these.
 pub const WEBHOOK_VERBS: &[(&str, &str, &str)] = &[
     ("", "secrets", "create"),
