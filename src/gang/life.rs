@@ -31,6 +31,8 @@ pub enum Phase {
         until: Time,
         /// How often they were reminded.
         reminded: u32,
+        /// When it is undone whatever members did meanwhile: one that loses its place again and again must not keep the others.
+        by: Time,
     },
     /// Every member with a plan is bound.
     Bound,
@@ -56,6 +58,21 @@ impl Phase {
 
     /// Every phase by name, in the order of a life.
     pub const NAMES: [&'static str; 6] = ["collecting", "queued", "reserved", "released", "bound", "undoing"];
+
+    /// The gates came off just now.
+    pub fn released(now: Time) -> Self {
+        Self::Released { until: now + BINDING, reminded: 0, by: now + FORWARD }
+    }
+
+    /// Members got places beside those that have theirs, and have their own time to be bound. A gang that does not run yet gets no
+    /// more for it in all.
+    #[must_use]
+    pub fn joined(self, members: &Members, now: Time) -> Self {
+        match self {
+            Self::Released { by, .. } if members.bound < members.needed => Self::Released { until: by.min(now + BINDING), reminded: 0, by },
+            _ => Self::released(now),
+        }
+    }
 
     /// When time alone moves it on.
     pub fn deadline(self) -> Option<Time> {
@@ -124,6 +141,8 @@ pub const BINDING: Duration = Duration::from_secs(11);
 pub const UNDO: Duration = Duration::from_secs(20);
 /// How often they are reminded before the plan is undone.
 pub const REMINDERS: u32 = 1;
+/// How long a gang may be rolled forward in all, from its release on: places are found anew for members within it, not after it.
+pub const FORWARD: Duration = Duration::from_secs(60);
 
 /// The next phase and what to do. Calling it again with the same facts changes nothing: [`Act::Rest`].
 pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
@@ -134,18 +153,16 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Reserved { .. } | Phase::Released { .. } if members.bound == 0 && !members.have_places() => {
             (Phase::Collecting, Act::GiveBack)
         }
-        Phase::Reserved { until } if members.unnominated == 0 || until <= now => {
-            (Phase::Released { until: now + BINDING, reminded: 0 }, Act::Release)
-        }
+        Phase::Reserved { until } if members.unnominated == 0 || until <= now => (Phase::released(now), Act::Release),
         Phase::Released { .. } if members.are_bound() => (Phase::Bound, Act::Rest),
-        Phase::Released { until, reminded } if until <= now && reminded < REMINDERS => {
-            (Phase::Released { until: now + BINDING, reminded: reminded + 1 }, Act::Remind)
+        Phase::Released { until, reminded, by } if until <= now && now < by && reminded < REMINDERS => {
+            (Phase::Released { until: by.min(now + BINDING), reminded: reminded + 1, by }, Act::Remind)
         }
         Phase::Released { until, .. } if until <= now && members.bound == 0 => (Phase::Collecting, Act::GiveBack),
         // More than the needed ones run: those that cannot join do not take them down.
         Phase::Released { until, .. } if until <= now && members.bound >= members.needed => (Phase::Bound, Act::GiveBack),
         Phase::Released { until, .. } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
-        Phase::Bound if members.planned > 0 => (Phase::Released { until: now + BINDING, reminded: 0 }, Act::Release),
+        Phase::Bound if members.planned > 0 => (Phase::released(now), Act::Release),
         Phase::Bound if members.bound == 0 => (Phase::Collecting, Act::Rest),
         Phase::Undoing { .. } if members.bound == 0 => (Phase::Collecting, Act::Resume),
         Phase::Undoing { until } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
@@ -168,7 +185,9 @@ mod tests {
         for until in [PAST, LATER] {
             phases.push(Phase::Undoing { until });
             phases.push(Phase::Reserved { until });
-            phases.extend((0..=REMINDERS).map(|reminded| Phase::Released { until, reminded }));
+            for by in [PAST, LATER].into_iter().filter(|by| *by >= until) {
+                phases.extend((0..=REMINDERS).map(|reminded| Phase::Released { until, reminded, by }));
+            }
         }
         phases
     }
@@ -239,10 +258,27 @@ mod tests {
     fn what_runs_is_taken_back_only_below_the_minimum_and_after_the_last_reminder() {
         for (phase, members) in all() {
             if next(phase, &members, NOW).1 == Act::Undo && phase != (Phase::Undoing { until: PAST }) {
-                assert_eq!(phase, Phase::Released { until: PAST, reminded: REMINDERS });
+                let last = |phase| matches!(phase, Phase::Released { until: PAST, reminded, by } if reminded == REMINDERS || by == PAST);
+                assert!(last(phase), "{phase:?}");
                 assert!(members.bound < members.needed);
             }
         }
+    }
+
+    #[test]
+    fn members_that_join_again_and_again_put_nothing_off_below_the_minimum() {
+        let part = Members { wanted: Some(3), needed: 3, waiting: 0, planned: 1, unnominated: 0, bound: 2 };
+        let (mut phase, mut now, mut acts) = (Phase::released(NOW), NOW, Vec::new());
+        while now < NOW + 2 * FORWARD && !acts.contains(&Act::Undo) {
+            now = now + Duration::from_secs(1);
+            let (following, act) = next(phase, &part, now);
+            phase = if act == Act::Undo { following } else { following.joined(&part, now) };
+            acts.push(act);
+        }
+        assert_eq!((acts.last(), now), (Some(&Act::Undo), NOW + FORWARD));
+        // Those who join a gang that runs have their own time.
+        let runs = Members { needed: 2, ..part };
+        assert_eq!(Phase::released(NOW).joined(&runs, LATER), Phase::released(LATER));
     }
 
     #[test]
@@ -259,5 +295,7 @@ mod tests {
                 None => assert!(last.starts_with("none"), "{row}"),
             }
         }
+        let released = rows.iter().find(|row| row.starts_with("| `released`")).unwrap();
+        assert!(released.contains(&format!("{} s after the release", FORWARD.as_secs())), "{released}");
     }
 }

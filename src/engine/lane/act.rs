@@ -5,7 +5,7 @@ use super::{Gang, QUIET, STAND_IN, Step, VACANT};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
-use crate::gang::life::{Act, BINDING, Phase, next};
+use crate::gang::life::{Act, Phase, next};
 use crate::gang::{Member, Planned};
 use crate::model::{GangId, GangKind, PlanRecord, Pod, PodKey, PodUid, Time};
 
@@ -134,7 +134,7 @@ impl Engine {
         if evicted.is_empty()
             && let Some(gang) = self.lane.gangs.get_mut(id)
         {
-            gang.phase = Phase::Released { until: now + BINDING, reminded: 0 };
+            gang.phase = Phase::released(now);
         }
         let why = "the rest of its gang cannot start";
         self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why }));

@@ -11,7 +11,7 @@ use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
 use crate::engine::filter::impossible;
 use crate::engine::{Effect, Engine, Event, Output, Trace};
-use crate::gang::life::{BINDING, NOMINATION, Phase};
+use crate::gang::life::{NOMINATION, Phase};
 use crate::gang::{Context, plan};
 use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Refusal, Time, TopologyWishes};
 
@@ -228,17 +228,24 @@ impl Engine {
         if let Some(gang) = self.lane.gangs.get_mut(id) {
             (gang.epoch, gang.domains, gang.refusal) = (epoch, made.domains, None);
             let first = gang.phase == Phase::Queued || gang.phase == Phase::Collecting;
-            gang.phase =
-                if first { Phase::Reserved { until: now + NOMINATION } } else { Phase::Released { until: now + BINDING, reminded: 0 } };
             if first {
-                gang.replanned = 0;
+                (gang.phase, gang.replanned) = (Phase::Reserved { until: now + NOMINATION }, 0);
                 let lead = roster.members.first().and_then(|(uid, _)| self.pods.get(uid)).map(|record| reference(&record.pod));
                 self.effects.extend(lead.map(|pod| Effect::Event(Event { pod, reason: "GangPlanned", note: title, warning: false })));
             } else {
-                self.release_members(id);
+                self.joined(now, id);
             }
         }
         Ok(())
+    }
+
+    /// Members got places beside those that have theirs: they are let go at once.
+    fn joined(&mut self, now: Time, id: &GangId) {
+        if let Some(gang) = self.lane.gangs.get(id) {
+            let phase = gang.phase.joined(&self.lane.members(id, gang, now), now);
+            self.lane.gangs.entry(id.clone()).and_modify(|gang| gang.phase = phase);
+        }
+        self.release_members(id);
     }
 
     /// A member has a place: it is nominated there, which wakes it if it waits in kube-scheduler.
@@ -304,12 +311,13 @@ impl Engine {
             if let Some(gang) = self.lane.gangs.get_mut(id) {
                 gang.vacant.retain(|other| other.member.uid != seat.member.uid);
                 gang.ranks.insert(uid.clone(), seat.rank);
-                gang.phase = Phase::Released { until: now + BINDING, reminded: 0 };
             }
             self.placed(now, id, uid, Trace { at: now, verb: "plan", passed: 1, chosen, grant, lines, ..Trace::default() });
             left -= 1;
         }
-        self.release_members(id);
+        if left < roster.members.len() {
+            self.joined(now, id);
+        }
         left == 0
     }
 

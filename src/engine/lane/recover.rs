@@ -5,7 +5,7 @@
 use super::{Gang, Step};
 use crate::book::{HolderState, takes};
 use crate::engine::Engine;
-use crate::gang::life::{BINDING, Phase};
+use crate::gang::life::Phase;
 use crate::model::{GangId, GangKind, Pod, Time};
 
 impl Engine {
@@ -45,7 +45,7 @@ impl Engine {
             let Some(gang) = self.lane.gangs.get_mut(id) else { continue };
             let (planned, bound) = (gang.tally.planned, gang.tally.bound);
             if planned + bound > 0 {
-                gang.phase = Phase::Released { until: now + BINDING, reminded: 0 };
+                gang.phase = Phase::released(now);
             }
             if planned > 0 {
                 self.lane.epoch += 1;

@@ -14,8 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::installed::{assert_granted_once, digest_of_objects, managed_namespace, node_of};
-use crate::support::{ControlPlane, Installed, Options, create_nodes, wait_until};
+use crate::support::installed::{assert_granted_once, digest_of_objects, managed_namespace, node_of, scheduling_message};
+use crate::support::{ControlPlane, Installed, Options, SecondScheduler, create_nodes, scheduler_config, wait_until};
 
 /// For what takes a second or two where nothing else runs.
 pub(super) const SOON: Duration = Duration::from_mins(1);
@@ -31,7 +31,7 @@ pub(super) struct Scene {
     pub(super) nodes: Api<Node>,
     pub(super) installed: Installed,
     /// Dropped last.
-    _control_plane: ControlPlane,
+    control_plane: ControlPlane,
 }
 
 impl Scene {
@@ -57,7 +57,7 @@ impl Scene {
             client,
             namespace,
             installed,
-            _control_plane: control_plane,
+            control_plane,
         }))
     }
 
@@ -125,6 +125,29 @@ impl Scene {
             event.reason.as_deref() == Some(reason) && event.involved_object.name.as_deref() == Some(job)
         };
         Ok(all.into_iter().filter(about).filter_map(|event| event.message).collect())
+    }
+
+    /// kube-scheduler anew, which has listed all nodes before it binds anybody. One that merely goes on after a standstill may hear of
+    /// pods first, and bind to a node that was closed meanwhile.
+    pub(super) async fn scheduler_anew(&mut self) -> Result<()> {
+        self.installed.scheduler.signal("KILL")?;
+        let config = scheduler_config(self.installed.gangplank.address())?;
+        self.installed.scheduler = SecondScheduler::start(&self.control_plane, &config).await?;
+        Ok(())
+    }
+
+    /// What a test that waited in vain shows: gangs, pods, and what Gangplank wrote.
+    pub(super) async fn story(&mut self) -> String {
+        let gangs = self.installed.gangplank.get("/api/v1/gangs").await.map_or_else(|error| error.to_string(), |gangs| gangs.to_string());
+        let pods = self.pods.list(&ListParams::default()).await.map(|pods| pods.items).unwrap_or_default();
+        let pods: Vec<String> = pods
+            .iter()
+            .map(|pod| {
+                let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+                format!("{} on {:?}, nominated {nominated:?}: {}", pod.name_any(), node_of(pod), scheduling_message(pod))
+            })
+            .collect();
+        format!("{gangs}\n{}\n{}", pods.join("\n"), self.installed.gangplank.log())
     }
 
     /// Where plans and Bindings have pods, by name.

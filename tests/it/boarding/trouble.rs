@@ -162,7 +162,7 @@ async fn reach(scene: &mut Scene, state: State, job: &str) -> Result<BTreeMap<St
         }
         let spare = (0..NODES).map(|index| format!("node-{index}")).find(|node| !places.values().any(|taken| taken == node));
         scene.cordon(&spare.context("a fifth node")?, true).await?;
-        scene.installed.scheduler.signal("CONT")?;
+        scene.scheduler_anew().await?;
         wait_until("two to be bound", SOON, async || {
             Ok((scene.pods_of(job).await?.iter().filter(|pod| node_of(pod).is_some()).count() == 2).then_some(()))
         })

@@ -128,3 +128,50 @@ fn a_gated_gang_is_planned_when_its_node_is_uncordoned() {
     run.settle();
     assert_eq!(run.held(), ["n"]);
 }
+
+#[test]
+fn a_member_that_comes_and_goes_puts_off_the_undo_of_the_others_by_a_minute_at_most() {
+    let mut run = Run::new();
+    let owned = |name: &str| {
+        let owner = OwnerRef { api_version: "v1".into(), kind: "Set".into(), key: PodKey::new("ns", "set"), uid: "set".into() };
+        gated(Pod { controller: Some(owner), ..member(name, 2, 8) })
+    };
+    run.create(owned("a"));
+    run.create(owned("b-0"));
+    run.bind("a");
+    let mut seconds = 0;
+    for index in 0..12 {
+        run.wait(10);
+        seconds += 10;
+        if run.done().contains(&"evict a".to_owned()) {
+            break;
+        }
+        run.delete(&format!("b-{index}"));
+        run.create(owned(&format!("b-{}", index + 1)));
+        assert_eq!(run.held().len(), 2, "it takes the place of the one before");
+    }
+    assert_eq!(seconds, 60);
+}
+
+#[test]
+fn who_joins_a_gang_that_runs_puts_nothing_off_and_has_a_minute_of_its_own() {
+    let mut run = Run::new();
+    let elastic = |name: &str| {
+        let mut pod = gated(anywhere(member(name, 3, 8)));
+        pod.gang.as_mut().unwrap().min = Some(1);
+        pod
+    };
+    for name in ["a", "b-0", "c"] {
+        run.create(elastic(name));
+    }
+    run.bind("a");
+    run.bind("c");
+    for index in 0..8 {
+        run.wait(10);
+        run.delete(&format!("b-{index}"));
+        run.create(elastic(&format!("b-{}", index + 1)));
+    }
+    assert!(!run.done().iter().any(|word| word.starts_with("evict") || word.ends_with("nowhere")), "its places are its own");
+    run.bind("b-8");
+    assert_eq!(run.bound(), 3);
+}
