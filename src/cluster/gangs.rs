@@ -11,7 +11,12 @@ use super::intake::{Known, unreadable};
 use crate::host::Host;
 use crate::model::{GangId, GangSpec};
 use crate::wire::gang::{OWNERS_MAX, Standing, Suspends, reader_of, specs, topmost};
-use crate::wire::{GangObject, Kind};
+use crate::wire::{EventObject, GangObject, Kind};
+
+/// The feed of Jobs.
+const JOBS: &str = "jobs.batch";
+/// Owners of which such an Event is remembered; beyond it all are forgotten, and told anew as they fail again.
+const FAILURES_MAX: usize = 1024;
 
 /// What is remembered of all objects. There may be tens of thousands of Jobs: little of each.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ struct State {
     entries: BTreeMap<Arc<str>, Entry>,
     /// By the UID of an owner whose word counts for their gangs: the UIDs of what it owns.
     owned: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// The newest Event about a pod that an owner could not create, by the owner's UID.
+    failures: BTreeMap<Arc<str>, Arc<EventObject>>,
 }
 
 #[derive(Debug)]
@@ -74,10 +81,39 @@ impl State {
         self.tell(host, &uid, &object);
         if !same {
             self.tell_owned(host, &uid, OWNERS_MAX);
+            // Who its owners are was not known when the Event came, perhaps.
+            self.tell_failure(host, &uid);
         }
     }
 
+    /// An Event about a pod that an owner could not create.
+    fn failed(&mut self, host: &Host, event: EventObject) {
+        let Some(uid) = event.creation_failure().map(|failure| failure.owner.uid) else { return };
+        // Most Jobs ask for no devices.
+        let plain = || self.known.get(JOBS).is_some_and(|jobs| jobs.is_there(&uid));
+        if !self.entries.contains_key(&uid) && (plain() || !may_own_members(&event)) {
+            return;
+        }
+        if self.failures.len() >= FAILURES_MAX && !self.failures.contains_key(&uid) {
+            self.failures.clear();
+        }
+        self.failures.insert(uid.clone(), Arc::new(event));
+        self.tell_failure(host, &uid);
+    }
+
+    fn tell_failure(&self, host: &Host, uid: &Arc<str>) {
+        let Some(event) = self.failures.get(uid) else { return };
+        let mut above = Vec::new();
+        let mut at = self.entries.get(uid).and_then(|entry| entry.owner.clone());
+        while let Some(owner) = at.filter(|_| above.len() < OWNERS_MAX) {
+            at = self.entries.get(&owner).and_then(|entry| entry.owner.clone());
+            above.push(owner);
+        }
+        host.creation_failed(event, above);
+    }
+
     fn gone(&mut self, host: &Host, uid: &Arc<str>) {
+        self.failures.remove(uid);
         let Some(entry) = self.entries.remove(uid) else { return };
         if let Some(owner) = &entry.owner
             && let Some(owned) = self.owned.get_mut(owner)
@@ -135,10 +171,33 @@ impl State {
     }
 }
 
+/// Whether an Event is about an object of a kind whose pods may be members.
+fn may_own_members(event: &EventObject) -> bool {
+    let (api_version, kind) = (event.involved_object.api_version.as_deref(), event.involved_object.kind.as_deref());
+    let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
+    reader_of(api_version, kind).is_some() || matches!(kind, "StatefulSet" | "ReplicaSet" | "ReplicationController")
+}
+
 fn hash(spec: &GangSpec) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{spec:?}").hash(&mut hasher);
     hasher.finish()
+}
+
+/// Takes the watch of Events about pods that owners could not create. What it lists no more is no news: it was said.
+#[derive(Debug)]
+pub(super) struct TakeFailures(pub(super) Arc<Gangs>);
+
+impl Take<EventObject> for TakeFailures {
+    fn listing(&mut self) {}
+
+    fn applied(&mut self, event: EventObject) {
+        self.0.state().failed(&self.0.host, event);
+    }
+
+    fn deleted(&mut self, _: EventObject) {}
+
+    fn listed(&mut self) {}
 }
 
 /// Takes the watch of one kind.
@@ -341,6 +400,39 @@ mod tests {
         jobs.applied(owned("other", "b", "a"));
         jobs.applied(owned("ml", "c", "a"));
         assert_eq!(told(&host, &mut seen), ["+a 1 1 Job/a", "+b 1 1 Job/b", "+c 1 1 Job/a"]);
+    }
+
+    #[test]
+    fn failures_of_jobs_with_devices_are_told_with_their_owners_whichever_is_seen_first() {
+        let event = |uid: &str| -> EventObject {
+            serde_json::from_value(json!({"reason": "FailedCreate", "message": "no", "lastTimestamp": "2026-01-01T00:00:00Z",
+                "involvedObject": {"apiVersion": "batch/v1", "kind": "Job", "namespace": "ml", "name": uid, "uid": uid}}))
+            .unwrap()
+        };
+        let told = |host: &Host| {
+            let lines = host.journal(|journal| journal.newest(100));
+            let of = |line: &Line| match &line.input {
+                Record::CreationFailed { event, above } => Some(format!("{} {above:?}", event.creation_failure()?.owner.uid)),
+                _ => None,
+            };
+            lines.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let host = host();
+        let gangs = Gangs::new(host.clone());
+        let (mut jobs, mut failures) = (take(&gangs, "jobs.batch"), TakeFailures(gangs.clone()));
+        let mut plain = job("plain", 4, &json!({}));
+        plain.spec["template"] = json!({"spec": {}});
+        jobs.applied(plain);
+        failures.applied(event("plain"));
+        assert!(told(&host).is_empty(), "a Job without devices");
+        failures.applied(event("b"));
+        jobs.applied(owned("ml", "a", "top"));
+        jobs.applied(owned("ml", "b", "a"));
+        assert_eq!(told(&host), ["b []", "b [\"a\", \"top\"]"]);
+        for index in 0..2 * FAILURES_MAX {
+            failures.applied(event(&index.to_string()));
+            assert!(gangs.state().failures.len() <= FAILURES_MAX);
+        }
     }
 
     #[test]

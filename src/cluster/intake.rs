@@ -36,6 +36,10 @@ impl<Key: Ord + Clone> Known<Key> {
         self.there.insert(key);
     }
 
+    pub(super) fn is_there(&self, key: &Key) -> bool {
+        self.there.contains(key)
+    }
+
     pub(super) fn deleted(&mut self, key: &Key) {
         self.there.remove(key);
     }

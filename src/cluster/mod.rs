@@ -36,6 +36,8 @@ pub use writer::KubeWriter;
 
 /// API verbs that `gangplank serve` uses, as (group, resource, verb): [`verbs`] has all of them.
 const VERBS: &[(&str, &str, &str)] = &[
+    ("", "events", "list"),
+    ("", "events", "watch"),
     ("", "nodes", "list"),
     ("", "nodes", "watch"),
     ("", "pods", "get"),

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::contact::Contact;
 use super::follow::{Feed, Take, follow};
 use super::foreign::{HYPER_NODES, Names, TOPOLOGIES, TakeForeign};
-use super::gangs::{Gangs, TakeGangs};
+use super::gangs::{Gangs, TakeFailures, TakeGangs};
 use super::intake::{Intake, TakeNodes, TakePlain, TakePods, TakeReports};
 use super::kinds::follow_kinds;
 use super::relist;
@@ -30,6 +30,8 @@ const REPORTS: Feed = Feed { name: "acceleratornodes", fields: None, may_be_miss
 const PRIORITY_CLASSES: Feed = Feed { name: "priorityclasses", fields: None, may_be_missing: false };
 const BUDGETS: Feed = Feed { name: "poddisruptionbudgets", fields: None, may_be_missing: false };
 const QUOTAS: Feed = Feed { name: "resourcequotas", fields: None, may_be_missing: false };
+/// Not among those that readiness waits for: evidence, and no decision.
+const FAILURES: Feed = Feed { name: "events", fields: Some("reason=FailedCreate"), may_be_missing: false };
 const FEEDS: &[&str] = &[PODS.name, NODES.name, REPORTS.name, PRIORITY_CLASSES.name, BUDGETS.name, QUOTAS.name];
 
 /// How often.
@@ -110,7 +112,9 @@ impl Session {
         self.watch(&mut tasks, Api::all(client.clone()), PRIORITY_CLASSES, TakePlain::priority_classes(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), BUDGETS, TakePlain::budgets(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), QUOTAS, TakePlain::quotas(self.host.clone()), &contact);
-        let (gangs, kinds) = (Gangs::new(self.host.clone()), gang::KINDS.iter().map(|reader| &reader.kind).collect());
+        let gangs = Gangs::new(self.host.clone());
+        self.watch(&mut tasks, Api::all(client.clone()), FAILURES, TakeFailures(gangs.clone()), &contact);
+        let kinds = gang::KINDS.iter().map(|reader| &reader.kind).collect();
         let take = move |kind| TakeGangs { gangs: gangs.clone(), kind };
         tasks.spawn(follow_kinds(client.clone(), kinds, take, contact.clone(), self.host.metrics().clone()));
         for kind in [&TOPOLOGIES, &HYPER_NODES] {

@@ -145,6 +145,7 @@ impl Engine {
             Input::Prepare => self.prepare(),
             Input::GangApplied(spec) => self.gang_applied(now, spec),
             Input::GangDeleted(id) => self.gang_deleted(now, &id),
+            Input::CreationFailed(failure) => self.creation_failed(now, failure),
             Input::Plan => return self.plan_next(now),
             Input::BindOutcome { uid, node, outcome } => self.bind_outcome(now, &uid, &node, outcome),
             Input::Filter(_) | Input::Prioritize(_) | Input::Preempt(_) | Input::Bind(_) if !self.synced => {

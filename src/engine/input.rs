@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Budget, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
+use crate::model::{Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
 use crate::policy::Profiles;
 use crate::topology::fabric::HyperNode;
 
@@ -43,6 +43,8 @@ pub enum Input<'a> {
     GangApplied(GangSpec),
     /// It is gone.
     GangDeleted(GangId),
+    /// An owner could not create a pod.
+    CreationFailed(CreationFailure),
     /// A Topology of Kueue was listed, created or changed.
     TopologyApplied {
         /// `metadata.name`.
@@ -161,6 +163,7 @@ impl Input<'_> {
             Self::PriorityClassDeleted(_) => "priority-class-deleted",
             Self::GangApplied(_) => "gang-applied",
             Self::GangDeleted(_) => "gang-deleted",
+            Self::CreationFailed(_) => "creation-failed",
             Self::TopologyApplied { .. } => "topology-applied",
             Self::TopologyDeleted(_) => "topology-deleted",
             Self::HyperNodeApplied(_) => "hyper-node-applied",

@@ -88,6 +88,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::GroupDoesNotFit | Reason::NoDomainForGroup | Reason::GroupInvalid => "see the group's own story".into(),
         Reason::NodesClosed => "open such nodes to the pod".into(),
         Reason::GroupIncomplete => "create the missing members".into(),
+        Reason::MembersNotCreated => "mend what refuses the missing members".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),
         Reason::QuotaExceeded(name) => format!("raise ResourceQuota {name}"),

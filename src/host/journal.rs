@@ -218,6 +218,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::BudgetApplied { .. }
             | Record::PriorityClassApplied { .. }
             | Record::GangApplied { .. }
+            | Record::CreationFailed { .. }
             | Record::Bind { .. }
             | Record::TopologyApplied { .. }
             | Record::HyperNodeApplied { .. }

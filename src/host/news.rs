@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::Host;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Engine, Input};
-use crate::model::{GangId, GangSpec, NodeName, PodKey, PodUid};
+use crate::model::{CreationFailure, GangId, GangSpec, NodeName, PodKey, PodUid};
 use crate::wire::fabric;
 use crate::wire::gang::{GangObject, Suspends};
 use crate::wire::journal::{Outcome, Record};
-use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
+use crate::wire::{AcceleratorNode, BudgetObject, EventObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
 
 /// A Node with what its agent reports, if there is one.
 pub type NodeWithReport = (Arc<NodeObject>, Option<Arc<AcceleratorNode>>);
@@ -91,6 +91,13 @@ impl Host {
         let (namespace, name) = (id.key.namespace.clone(), id.key.name.clone());
         let record = Record::GangDeleted { gang: id.kind.name().into(), namespace, name, uid: id.uid.clone() };
         self.ask(Input::GangDeleted(id.clone()), record);
+    }
+
+    /// An owner could not create a pod. `above` are the UIDs of its owners.
+    pub fn creation_failed(&self, event: &Arc<EventObject>, above: Vec<Arc<str>>) {
+        let Some(failure) = event.creation_failure() else { return };
+        let input = Input::CreationFailed(CreationFailure { above: above.clone(), ..failure });
+        self.ask(input, Record::CreationFailed { event: event.clone(), above });
     }
 
     /// A Topology of Kueue was listed, created or changed.

@@ -108,6 +108,7 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
                 host.gang_deleted(&GangId { kind, key: PodKey { namespace, name }, uid });
             }
         }
+        Record::CreationFailed { event, above } => host.creation_failed(&event, above),
         Record::TopologyApplied { name, spec } => drop(host.topology_applied(&name, spec)),
         Record::TopologyDeleted { name } => host.topology_deleted(&name),
         Record::HyperNodeApplied { name, spec } => drop(host.hyper_node_applied(&name, spec)),

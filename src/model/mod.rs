@@ -5,6 +5,7 @@ mod admits;
 mod class;
 mod constraints;
 mod device;
+mod failure;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gang;
@@ -20,6 +21,7 @@ mod time;
 pub use class::{AcceleratorClass, Classes, MemoryLabel, MemoryUnit, SHARE_MEMORY_MIB, SHARE_MILLI, name_matches};
 pub use constraints::{Constraints, Operator, Requirement, Taint, TaintEffect, Toleration};
 pub use device::{Device, Health, Link, LinkKind, Partition, Pattern};
+pub use failure::CreationFailure;
 pub use gang::{GangId, GangKind, GangRef, GangSpec, OwnerRef, Parts, PlanRecord, TopologyWishes, Wish};
 pub use grant::{Amount, ContainerGrant, DeviceShare, Grant};
 pub use ids::{DeviceId, NodeName, PodKey, PodUid, ResourceName};

@@ -46,6 +46,8 @@ pub enum Reason {
     NodesClosed,
     /// Not all members of the pod's group are there.
     GroupIncomplete,
+    /// Members of the pod's group are missing because their owner cannot create them: a quota, pod security, a webhook.
+    MembersNotCreated,
     /// The pod's group has all its members and waits for its turn to be planned.
     GroupQueued,
     /// The plan of the pod's group has it elsewhere, and that node was not offered.
@@ -84,6 +86,7 @@ impl Reason {
             Self::GroupInvalid => "group-invalid",
             Self::NodesClosed => "nodes-closed",
             Self::GroupIncomplete => "group-incomplete",
+            Self::MembersNotCreated => "members-not-created",
             Self::GroupQueued => "group-queued",
             Self::PlannedElsewhere => "planned-elsewhere",
         }
@@ -111,6 +114,7 @@ impl fmt::Display for Reason {
             Self::GroupInvalid => f.write_str("gangplank: the group's annotations cannot be honoured"),
             Self::NodesClosed => f.write_str("gangplank: nodes with such accelerators are closed to the pod"),
             Self::GroupIncomplete => f.write_str("gangplank: waiting for the other members of the group"),
+            Self::MembersNotCreated => f.write_str("gangplank: members of the group cannot be created"),
             Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),
             Self::QuotaExceeded(name) => {

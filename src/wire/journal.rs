@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::accelerator_node::AcceleratorNode;
+use super::event::EventObject;
 use super::gang::{GangObject, Suspends};
 use super::node::NodeObject;
 use super::objects::{BudgetObject, PriorityClassObject, QuotaObject};
@@ -66,6 +67,11 @@ pub enum Record {
         namespace: Arc<str>,
         name: Arc<str>,
         uid: Arc<str>,
+    },
+    /// An Event, and the UIDs of the owners of whom it is about.
+    CreationFailed {
+        event: Arc<EventObject>,
+        above: Vec<Arc<str>>,
     },
     TopologyApplied {
         name: Arc<str>,

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod annotations;
 pub mod api;
 mod error;
+mod event;
 pub mod extender;
 pub mod fabric;
 pub mod gang;
@@ -22,6 +23,7 @@ pub mod pod;
 
 pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec};
 pub use error::WireError;
+pub use event::EventObject;
 pub use gang::GangObject;
 pub use kinds::Kind;
 pub use meta::{Amounts, QuantityText};

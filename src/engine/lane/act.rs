@@ -1,7 +1,7 @@
 //! From phase to phase: what [`crate::gang::life::next`] asks for is done here, in the book and as effects. Nothing is
 //! done before the books are complete and this replica has the voice.
 
-use super::{Gang, QUIET, STAND_IN, Step, VACANT};
+use super::{Gang, STAND_IN, Step, VACANT};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
@@ -169,6 +169,7 @@ impl Engine {
 
     /// Time passed: deadlines, owners that wait to be resumed, elastic gangs whose last members do not come.
     pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
+        self.lane.failures.expire(now);
         // Of what runs or waits for room there may be many, and time changes nothing about it.
         let moves = |gang: &Gang| gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty();
         let ids: Vec<GangId> = self.lane.gangs.iter().filter(|(_, gang)| moves(gang)).map(|(id, _)| id.clone()).collect();
@@ -190,20 +191,6 @@ impl Engine {
             }
         }
         self.resume_owners();
-    }
-
-    /// A gang whose members do not come says so; its owner may have failed to create them.
-    fn tell_of_the_missing(&mut self, now: Time, id: &GangId) {
-        let Some(gang) = self.lane.gangs.get(id) else { return };
-        let quiet = gang.phase == Phase::Collecting && gang.refusal.is_none() && now - gang.joined_at >= QUIET;
-        if !quiet {
-            return;
-        }
-        let first = gang.at(|step| step == Step::Waiting).into_iter().next();
-        if let Some(pod) = first.filter(|_| id.kind != GangKind::Alone).and_then(|uid| self.pods.get(&uid)) {
-            let refusal = self.why_not(&pod.pod, id);
-            self.tell_gang(now, id, &refusal);
-        }
     }
 
     fn forget_lapsed_vacancies(&mut self, id: &GangId) {

@@ -168,17 +168,8 @@ impl Engine {
     /// The story of a member without a place.
     pub(super) fn why_not(&self, pod: &Pod, id: &GangId) -> Refusal {
         let Some(gang) = self.lane.gangs.get(id) else { return elsewhere(id) };
-        let (present, size) = (gang.tally.waiting + gang.tally.planned + gang.tally.bound, self.lane.size(id, gang));
         match (gang.phase, &gang.refusal) {
-            (Phase::Collecting, _) => Refusal {
-                reason: Reason::GroupIncomplete,
-                needed: size.map_or_else(
-                    || format!("the object of gang {id}, which says its size"),
-                    |(size, _)| format!("{size} members of gang {id}"),
-                ),
-                there: size.map_or_else(|| "it was not seen".to_owned(), |_| format!("{present} of them")),
-                remedy: "create the missing members: all start at once, or none".into(),
-            },
+            (Phase::Collecting, _) => self.who_is_missing(id, gang),
             (Phase::Queued | Phase::Released { .. } | Phase::Bound, Some(refusal)) => refusal.clone(),
             _ if self.place_of(&pod.uid).is_some() => elsewhere(id),
             _ => Refusal {

@@ -8,6 +8,7 @@
 mod act;
 mod ask;
 mod closed;
+mod missing;
 mod plan;
 mod recover;
 mod roles;
@@ -46,6 +47,7 @@ pub(super) struct Lane {
     /// Members that ask for no devices: they count, and need no place from us.
     companions: BTreeMap<(GangKind, PodKey), u32>,
     companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
+    failures: missing::Failures,
 }
 
 /// When a gang's turn is.

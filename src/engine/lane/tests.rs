@@ -1,6 +1,7 @@
 //! Gangs through news, plans, filter and bind: whole or not at all, with our gate and without it, and over a restart.
 
 mod lost;
+mod missing;
 mod run;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Gangs through admission, a stock kube-scheduler and Gangplank, onto nodes: whole or not at all. KWOK plays the kubelets.
 
+mod friends;
 mod recipes;
 mod scenarios;
 mod scene;
