@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use super::follow::Take;
 use crate::host::Host;
 use crate::model::{NodeName, PodUid};
-use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject};
+use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, VolumeObject};
 
 /// Which objects are there, and which of them a list under way has named.
 #[derive(Debug)]
@@ -276,7 +276,7 @@ impl Take<kube::core::DeserializeGuard<AcceleratorNode>> for TakeReports {
     }
 }
 
-/// Takes a watch whose objects stand alone: quotas, budgets, priority classes.
+/// Takes a watch whose objects stand alone: quotas, budgets, priority classes, volumes.
 #[derive(Debug)]
 pub(super) struct TakePlain<K> {
     host: Arc<Host>,
@@ -305,6 +305,12 @@ impl TakePlain<PriorityClassObject> {
             applied: Host::priority_class_applied,
             deleted: |host, _, name| host.priority_class_deleted(name),
         }
+    }
+}
+
+impl TakePlain<VolumeObject> {
+    pub(super) fn volumes(host: Arc<Host>) -> Self {
+        Self { host, known: Known::default(), applied: Host::volume_applied, deleted: |host, _, name| host.volume_deleted(name) }
     }
 }
 

@@ -40,6 +40,8 @@ const VERBS: &[(&str, &str, &str)] = &[
     ("", "events", "watch"),
     ("", "nodes", "list"),
     ("", "nodes", "watch"),
+    ("", "persistentvolumes", "list"),
+    ("", "persistentvolumes", "watch"),
     ("", "pods", "get"),
     ("", "pods", "list"),
     ("", "pods", "patch"),

@@ -32,7 +32,8 @@ const BUDGETS: Feed = Feed { name: "poddisruptionbudgets", fields: None, may_be_
 const QUOTAS: Feed = Feed { name: "resourcequotas", fields: None, may_be_missing: false };
 /// Not among those that readiness waits for: evidence, and no decision.
 const FAILURES: Feed = Feed { name: "events", fields: Some("reason=FailedCreate"), may_be_missing: false };
-const FEEDS: &[&str] = &[PODS.name, NODES.name, REPORTS.name, PRIORITY_CLASSES.name, BUDGETS.name, QUOTAS.name];
+const VOLUMES: Feed = Feed { name: "persistentvolumes", fields: None, may_be_missing: false };
+const FEEDS: &[&str] = &[PODS.name, NODES.name, REPORTS.name, PRIORITY_CLASSES.name, BUDGETS.name, QUOTAS.name, VOLUMES.name];
 
 /// How often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,7 @@ impl Session {
         self.watch(&mut tasks, Api::all(client.clone()), PRIORITY_CLASSES, TakePlain::priority_classes(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), BUDGETS, TakePlain::budgets(self.host.clone()), &contact);
         self.watch(&mut tasks, Api::all(client.clone()), QUOTAS, TakePlain::quotas(self.host.clone()), &contact);
+        self.watch(&mut tasks, Api::all(client.clone()), VOLUMES, TakePlain::volumes(self.host.clone()), &contact);
         let gangs = Gangs::new(self.host.clone());
         self.watch(&mut tasks, Api::all(client.clone()), FAILURES, TakeFailures(gangs.clone()), &contact);
         let kinds = gang::KINDS.iter().map(|reader| &reader.kind).collect();

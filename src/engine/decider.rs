@@ -30,6 +30,7 @@ pub struct Engine {
     pub(super) effects: Vec<Effect>,
     /// Pods that ask for something managed, by UID.
     pub(super) pods: BTreeMap<PodUid, Record>,
+    pub(super) volumes: super::volumes::Volumes,
     /// By namespace and name.
     pub(super) quotas: BTreeMap<(Arc<str>, Arc<str>), Quota>,
     pub(super) budgets: BTreeMap<(Arc<str>, Arc<str>), Budget>,
@@ -102,6 +103,7 @@ impl Engine {
             lane: Lane::default(),
             effects: Vec::new(),
             pods: BTreeMap::new(),
+            volumes: super::volumes::Volumes::default(),
             quotas: BTreeMap::new(),
             budgets: BTreeMap::new(),
             priority_classes: BTreeMap::new(),
@@ -127,6 +129,8 @@ impl Engine {
             Input::PodDeleted(uid) => self.pod_deleted(now, &uid),
             Input::NodeApplied(node) => self.node_applied(now, node),
             Input::NodeDeleted(name) => self.node_deleted(&name),
+            Input::VolumeApplied(volume) => self.volume_applied(volume),
+            Input::VolumeDeleted(name) => self.volume_deleted(&name),
             Input::QuotaApplied(quota) => self.quota_applied(now, quota),
             Input::QuotaDeleted { namespace, name } => self.quota_deleted(now, namespace, name),
             Input::BudgetApplied(budget) => drop(self.budgets.insert((budget.namespace.clone(), budget.name.clone()), budget)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota};
+use crate::model::{Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota, Volume};
 use crate::policy::Profiles;
 use crate::topology::fabric::HyperNode;
 
@@ -39,6 +39,10 @@ pub enum Input<'a> {
     PriorityClassApplied(PriorityClass),
     /// A PriorityClass is gone.
     PriorityClassDeleted(Arc<str>),
+    /// A PersistentVolume was listed, created or changed.
+    VolumeApplied(Volume),
+    /// A PersistentVolume is gone.
+    VolumeDeleted(Arc<str>),
     /// The object that stands for a gang was listed, created or changed.
     GangApplied(GangSpec),
     /// It is gone.
@@ -161,6 +165,8 @@ impl Input<'_> {
             Self::BudgetDeleted { .. } => "budget-deleted",
             Self::PriorityClassApplied(_) => "priority-class-applied",
             Self::PriorityClassDeleted(_) => "priority-class-deleted",
+            Self::VolumeApplied(_) => "volume-applied",
+            Self::VolumeDeleted(_) => "volume-deleted",
             Self::GangApplied(_) => "gang-applied",
             Self::GangDeleted(_) => "gang-deleted",
             Self::CreationFailed(_) => "creation-failed",

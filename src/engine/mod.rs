@@ -22,6 +22,7 @@ mod relist;
 mod story;
 mod valuation;
 mod verdicts;
+mod volumes;
 mod wake;
 
 pub use decider::{Census, Engine};

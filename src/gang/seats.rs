@@ -194,7 +194,10 @@ impl<'a> Seats<'a> {
 /// What kube-scheduler will check and lies in the pod's constraints.
 fn admits(pod: &Pod, node: &Node) -> bool {
     let constraints = &pod.constraints;
-    !constraints.shut_out_by_cordon(node) && constraints.untolerated(node).is_none() && constraints.selects(node)
+    !constraints.shut_out_by_cordon(node)
+        && constraints.untolerated(node).is_none()
+        && constraints.selects(node)
+        && constraints.reaches_volumes(node)
 }
 
 /// How many devices the profile keeps from the pod.

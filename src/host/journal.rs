@@ -217,6 +217,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::QuotaApplied { .. }
             | Record::BudgetApplied { .. }
             | Record::PriorityClassApplied { .. }
+            | Record::VolumeApplied { .. }
             | Record::GangApplied { .. }
             | Record::CreationFailed { .. }
             | Record::Bind { .. }
@@ -229,6 +230,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::QuotaDeleted { .. }
             | Record::BudgetDeleted { .. }
             | Record::PriorityClassDeleted { .. }
+            | Record::VolumeDeleted { .. }
             | Record::GangDeleted { .. }
             | Record::TopologyDeleted { .. }
             | Record::HyperNodeDeleted { .. }

@@ -11,7 +11,9 @@ use crate::model::{CreationFailure, GangId, GangSpec, NodeName, PodKey, PodUid};
 use crate::wire::fabric;
 use crate::wire::gang::{GangObject, Suspends};
 use crate::wire::journal::{Outcome, Record};
-use crate::wire::{AcceleratorNode, BudgetObject, EventObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, WireError};
+use crate::wire::{
+    AcceleratorNode, BudgetObject, EventObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, VolumeObject, WireError,
+};
 
 /// A Node with what its agent reports, if there is one.
 pub type NodeWithReport = (Arc<NodeObject>, Option<Arc<AcceleratorNode>>);
@@ -55,6 +57,16 @@ impl Host {
     pub fn quota_deleted(&self, namespace: &Arc<str>, name: &Arc<str>) {
         let input = Input::QuotaDeleted { namespace: namespace.clone(), name: name.clone() };
         self.ask(input, Record::QuotaDeleted { namespace: namespace.clone(), name: name.clone() });
+    }
+
+    /// A PersistentVolume was listed, created or changed.
+    pub fn volume_applied(&self, object: Arc<VolumeObject>) {
+        self.ask(Input::VolumeApplied(object.to_model()), Record::VolumeApplied { object });
+    }
+
+    /// A PersistentVolume is gone.
+    pub fn volume_deleted(&self, name: &Arc<str>) {
+        self.ask(Input::VolumeDeleted(name.clone()), Record::VolumeDeleted { name: name.clone() });
     }
 
     /// A PodDisruptionBudget was listed, created or changed.

@@ -91,6 +91,8 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::PodDeleted { uid } => host.pod_deleted(&PodUid::new(uid)),
         Record::NodeApplied { object, report } => host.node_applied(object, report),
         Record::NodeDeleted { name } => host.node_deleted(&NodeName::new(name)),
+        Record::VolumeApplied { object } => host.volume_applied(object),
+        Record::VolumeDeleted { name } => host.volume_deleted(&name),
         Record::QuotaApplied { object } => host.quota_applied(object),
         Record::QuotaDeleted { namespace, name } => host.quota_deleted(&namespace, &name),
         Record::BudgetApplied { object } => host.budget_applied(object),

@@ -9,10 +9,13 @@ use super::{Constraints, Node, Operator, Requirement, Taint, TaintEffect, Tolera
 impl Constraints {
     /// Whether node selector and required node affinity hold, as plugin NodeAffinity decides it.
     pub fn selects(&self, node: &Node) -> bool {
-        let holds = |requirement: &Requirement| requirement.holds(node);
-        // A term without requirements matches no node, and neither does an empty list of terms.
-        let term_holds = |term: &Vec<Requirement>| !term.is_empty() && term.iter().all(holds);
-        self.node_selector.iter().all(holds) && self.node_affinity.as_ref().is_none_or(|terms| terms.iter().any(term_holds))
+        self.node_selector.iter().all(|requirement| requirement.holds(node))
+            && self.node_affinity.as_ref().is_none_or(|terms| any_holds(terms, node))
+    }
+
+    /// Whether its volumes can be reached from there, as plugin VolumeBinding decides it of claims that are bound.
+    pub fn reaches_volumes(&self, node: &Node) -> bool {
+        self.volumes.iter().all(|terms| any_holds(terms, node))
     }
 
     /// The first taint that keeps the pod out, as plugin TaintToleration decides it.
@@ -33,6 +36,11 @@ impl Constraints {
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.tolerations.iter().any(|toleration| toleration.covers(taint))
     }
+}
+
+/// A term without requirements matches no node, and neither does an empty list of terms.
+fn any_holds(terms: &[Vec<Requirement>], node: &Node) -> bool {
+    terms.iter().any(|term| !term.is_empty() && term.iter().all(|requirement| requirement.holds(node)))
 }
 
 impl Toleration {

@@ -13,6 +13,9 @@ pub struct Constraints {
     pub tolerations: Vec<Toleration>,
     /// Required anti-affinity on `kubernetes.io/hostname` against pods like itself: members of a gang must not meet.
     pub apart: bool,
+    /// Where its volumes can be reached, so far as that is known: of each, terms of which one must hold. Not the pod says it but its
+    /// PersistentVolumes.
+    pub volumes: Vec<Vec<Vec<Requirement>>>,
 }
 
 /// One requirement on a label (or, with [`Requirement::field`], on `metadata.name`).

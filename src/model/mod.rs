@@ -17,6 +17,7 @@ mod quantity;
 mod quota;
 mod reason;
 mod time;
+mod volume;
 
 pub use class::{AcceleratorClass, Classes, MemoryLabel, MemoryUnit, SHARE_MEMORY_MIB, SHARE_MILLI, name_matches};
 pub use constraints::{Constraints, Operator, Requirement, Taint, TaintEffect, Toleration};
@@ -31,3 +32,4 @@ pub use quantity::{Quantity, QuantityError};
 pub use quota::{Budget, PriorityClass, Quota};
 pub use reason::{Curable, Reason, Refusal};
 pub use time::Time;
+pub use volume::Volume;

@@ -45,6 +45,8 @@ pub struct Pod {
     pub memory_bytes: u64,
     /// What of its constraints kube-scheduler checks and a planner must respect.
     pub constraints: Constraints,
+    /// The PersistentVolumeClaims of its volumes, by name.
+    pub claims: Vec<Arc<str>>,
     /// Preferred affinity or soft spread: in-tree scores matter to this pod (`decide: auto`).
     pub has_preferences: bool,
     /// The group that it starts with.
@@ -80,6 +82,7 @@ impl Pod {
             cpu_milli: 0,
             memory_bytes: 0,
             constraints: Constraints::default(),
+            claims: Vec::new(),
             has_preferences: false,
             gang: None,
             topology: TopologyWishes::default(),

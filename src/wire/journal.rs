@@ -14,7 +14,7 @@ use super::accelerator_node::AcceleratorNode;
 use super::event::EventObject;
 use super::gang::{GangObject, Suspends};
 use super::node::NodeObject;
-use super::objects::{BudgetObject, PriorityClassObject, QuotaObject};
+use super::objects::{BudgetObject, PriorityClassObject, QuotaObject, VolumeObject};
 use super::pod::PodObject;
 
 /// One input, before it was read into the model.
@@ -53,6 +53,12 @@ pub enum Record {
         object: Arc<PriorityClassObject>,
     },
     PriorityClassDeleted {
+        name: Arc<str>,
+    },
+    VolumeApplied {
+        object: Arc<VolumeObject>,
+    },
+    VolumeDeleted {
         name: Arc<str>,
     },
     /// An object, which of its gangs the input was of, and the top-most owner that can be suspended.

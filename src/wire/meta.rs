@@ -209,7 +209,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject};
+    use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, VolumeObject};
 
     /// Each kind through every door it comes in by: a list, a watch event, a manifest.
     fn check<K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static>(path: &str, object: &Value) {
@@ -238,6 +238,12 @@ mod tests {
         );
         check::<NodeObject>("/api/v1/nodes", &json!({"metadata": metadata, "status": {"allocatable": {"cpu": "8", "nvidia.com/gpu": 8}}}));
         check::<QuotaObject>("/api/v1/resourcequotas", &json!({"metadata": metadata, "spec": {"hard": {"requests.nvidia.com/gpu": 20}}}));
+        check::<VolumeObject>(
+            "/api/v1/persistentvolumes",
+            &json!({"metadata": metadata, "spec": {"claimRef": {"namespace": "n", "name": "c"}, "nodeAffinity": {"required": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]}}},
+                "status": {"phase": "Bound"}}),
+        );
         check::<BudgetObject>("/apis/policy/v1/poddisruptionbudgets", &json!({"metadata": metadata, "status": {"disruptionsAllowed": 1}}));
         check::<PriorityClassObject>("/apis/scheduling.k8s.io/v1/priorityclasses", &json!({"metadata": metadata, "value": 7}));
         let device = json!({"id": "GPU-0", "index": 0, "resource": "nvidia.com/gpu", "memoryMiB": 81559});

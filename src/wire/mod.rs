@@ -28,5 +28,5 @@ pub use gang::GangObject;
 pub use kinds::Kind;
 pub use meta::{Amounts, QuantityText};
 pub use node::NodeObject;
-pub use objects::{BudgetObject, PriorityClassObject, QuotaObject};
+pub use objects::{BudgetObject, PriorityClassObject, QuotaObject, VolumeObject};
 pub use pod::PodObject;

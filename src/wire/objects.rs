@@ -1,4 +1,4 @@
-//! ResourceQuota, PodDisruptionBudget and PriorityClass, as far as placement looks.
+//! ResourceQuota, PodDisruptionBudget, PriorityClass and PersistentVolume, as far as placement looks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::meta::{self, Amounts};
-use crate::model::{Budget, Classes, PriorityClass, Quota, ResourceName};
+use super::pod::NodeSelector;
+use super::pod::constraints::terms;
+use crate::model::{Budget, Classes, PodKey, PriorityClass, Quota, ResourceName, Volume};
 
 /// A ResourceQuota.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -102,6 +104,67 @@ impl PriorityClassObject {
     }
 }
 
+/// A PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct VolumeObject {
+    #[serde(default, deserialize_with = "meta::lean")]
+    pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub spec: VolumeSpec,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub status: VolumeStatus,
+}
+
+/// `spec` of a PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct VolumeSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim_ref: Option<ClaimRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_affinity: Option<VolumeNodeAffinity>,
+}
+
+/// `spec.claimRef` of a PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct ClaimRef {
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub namespace: String,
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub name: String,
+}
+
+/// `spec.nodeAffinity` of a PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct VolumeNodeAffinity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<NodeSelector>,
+}
+
+/// `status` of a PersistentVolume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct VolumeStatus {
+    #[serde(default, deserialize_with = "meta::null_default")]
+    pub phase: String,
+}
+
+meta::resource!(VolumeObject, "PersistentVolume", "", "v1", "persistentvolumes", ClusterResourceScope);
+
+impl VolumeObject {
+    /// Whose it is, and where it can be reached. The claim of one that is released is gone: one of that name is another.
+    pub fn to_model(&self) -> Volume {
+        let kept = |claim: &&ClaimRef| !claim.name.is_empty() && !matches!(self.status.phase.as_str(), "Released" | "Failed");
+        let claim = self.spec.claim_ref.as_ref().filter(kept).map(|claim| PodKey::new(claim.namespace.as_str(), claim.name.as_str()));
+        let required = self.spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        Volume { name: names(&self.metadata).1, claim, reachable: required.map(terms) }
+    }
+}
+
 fn names(metadata: &ObjectMeta) -> (Arc<str>, Arc<str>) {
     let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
     (text(&metadata.namespace), text(&metadata.name))
@@ -144,5 +207,21 @@ mod tests {
         let object = json!({"metadata": {"name": "plain"}, "value": -1, "preemptionPolicy": "PreemptLowerPriority"});
         let class = serde_json::from_value::<PriorityClassObject>(object).unwrap().to_model();
         assert_eq!((class.value, class.global_default, class.never_preempts), (-1, false, false));
+    }
+
+    #[test]
+    fn a_volume_is_its_claims_until_it_is_released() {
+        let volume = |phase: &str, affinity: serde_json::Value| {
+            let object = json!({"metadata": {"name": "pv"}, "status": {"phase": phase},
+                "spec": {"claimRef": {"kind": "PersistentVolumeClaim", "namespace": "ml", "name": "data"}, "nodeAffinity": affinity}});
+            serde_json::from_value::<VolumeObject>(object).unwrap().to_model()
+        };
+        let zone = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]});
+        let bound = volume("Bound", json!({"required": {"nodeSelectorTerms": [zone, {}]}}));
+        assert_eq!((&*bound.name, bound.claim), ("pv", Some(PodKey::new("ml", "data"))));
+        assert_eq!(bound.reachable.unwrap().len(), 1, "an empty term matches no node");
+        assert_eq!(volume("Available", json!({})).reachable, None);
+        assert_eq!(volume("Released", json!(null)).claim, None);
+        assert_eq!(VolumeObject::default().to_model().claim, None);
     }
 }

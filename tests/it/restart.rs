@@ -104,6 +104,7 @@ async fn core(State(lists): State<Arc<Lists>>, Path(plural): Path<String>, RawQu
     let pieces = match plural.as_str() {
         "pods" => lists.pods.clone(),
         "nodes" => lists.nodes.clone(),
+        "persistentvolumes" => vec![Bytes::from(end_of("PersistentVolume", "v1"))],
         "resourcequotas" => vec![Bytes::from(end_of("ResourceQuota", "v1"))],
         _ => return not_found(),
     };

@@ -14,6 +14,7 @@ enum Closed {
     Cordon,
     Taint(String),
     Selector,
+    Volume,
     Room(&'static str),
 }
 
@@ -30,6 +31,9 @@ impl Closed {
         if !constraints.selects(node) {
             return Some(Self::Selector);
         }
+        if !constraints.reaches_volumes(node) {
+            return Some(Self::Volume);
+        }
         let lacks = [
             (room.cpu_milli < load.cpu_milli, "CPU"),
             (room.memory_bytes < load.memory_bytes, "memory"),
@@ -43,6 +47,7 @@ impl Closed {
             Self::Cordon => "cordoned".into(),
             Self::Taint(taint) => format!("with taint {taint}, which it does not tolerate"),
             Self::Selector => "not selected by its node selector or affinity".into(),
+            Self::Volume => "from which its volume cannot be reached".into(),
             Self::Room(what) => format!("without enough {what}"),
         }
     }
@@ -52,6 +57,7 @@ impl Closed {
             Self::Cordon => "uncordon nodes with such devices".into(),
             Self::Taint(taint) => format!("add a toleration for taint {taint} to the pod"),
             Self::Selector => "select nodes that have such devices free".into(),
+            Self::Volume => "free devices where its volume is, or move the volume".into(),
             Self::Room(what) => format!("ask for less {what}, or wait until pods beside the free devices end"),
         }
     }

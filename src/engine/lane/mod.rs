@@ -309,6 +309,12 @@ impl Engine {
         gone.iter().for_each(|uid| self.companion_gone(now, uid));
     }
 
+    /// Pods of gangs that were planned in vain.
+    pub(super) fn refused_in_vain(&self) -> impl Iterator<Item = &Pod> {
+        let members = self.lane.refused.iter().filter_map(|turn| self.lane.gangs.get(&turn.id)).flat_map(|gang| gang.members.keys());
+        members.filter_map(|uid| Some(&self.pods.get(uid)?.pod))
+    }
+
     fn look_at_gangs(&mut self, now: Time, kind: GangKind, key: &PodKey) {
         let first = GangId { kind, key: key.clone(), uid: "".into() };
         let ids: Vec<GangId> =

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::closed::is_open;
-use super::roles::Roster;
+use super::roles::{self, Roster};
 use super::{OFFERED, Step, Turn};
 use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
@@ -89,10 +89,10 @@ impl Engine {
         let gang = self.lane.gangs.get(id)?;
         let uids = gang.at(|step| step == Step::Waiting);
         let pod = &self.pods.get(uids.first()?)?.pod;
-        // Members that differ, or that join others, are looked at each time.
-        (gang.tally.planned + gang.tally.bound == 0
-            && uids.iter().all(|uid| self.pods.get(uid).is_some_and(|record| record.pod.request == pod.request)))
-        .then_some(())?;
+        // Members that differ, that join others, or whose volumes lie somewhere, are looked at each time.
+        let alike = |other: &Pod| roles::alike(pod, other) && other.claims.is_empty();
+        (gang.tally.planned + gang.tally.bound == 0 && uids.iter().all(|uid| self.pods.get(uid).is_some_and(|record| alike(&record.pod))))
+            .then_some(())?;
         Some(Alike {
             shape: Shape::of(&pod.request)?.key(),
             members: uids.len(),
@@ -143,7 +143,7 @@ impl Engine {
         let Some(gang) = self.lane.gangs.get(id) else { return Ok(()) };
         let waiting = gang.at(|step| step == Step::Waiting);
         if id.kind == GangKind::Alone {
-            return match waiting.first().and_then(|uid| self.pods.get(uid)).map(|record| record.pod.clone()) {
+            return match waiting.first().and_then(|uid| self.pods.get(uid)).map(|record| self.with_volumes(&record.pod).into_owned()) {
                 Some(pod) => self.plan_pod(now, id, &pod),
                 None => Ok(()),
             };

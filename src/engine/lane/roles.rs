@@ -1,5 +1,7 @@
 //! Members in the order of their ranks, in roles of members that are alike, as the planner takes them.
 
+use std::borrow::Cow;
+
 use crate::engine::Engine;
 use crate::gang::{Group, Member, Role};
 use crate::model::{GangId, Pod, PodUid, TopologyWishes};
@@ -38,7 +40,8 @@ impl Engine {
             let spec = self.lane.spec(id);
             spec.and_then(|spec| spec.roles.iter().position(|(name, _)| **name == *role)).unwrap_or(usize::MAX)
         };
-        let mut pods: Vec<&Pod> = uids.iter().filter_map(|uid| Some(&self.pods.get(uid)?.pod)).collect();
+        let pods: Vec<Cow<'_, Pod>> = uids.iter().filter_map(|uid| Some(self.with_volumes(&self.pods.get(uid)?.pod))).collect();
+        let mut pods: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
         pods.sort_by_cached_key(|pod| {
             let gang = pod.gang.as_ref();
             let role = gang.map(|gang| gang.role.clone());
@@ -77,7 +80,7 @@ impl Engine {
 }
 
 /// Whether the planner may take one for the other.
-fn alike(a: &Pod, b: &Pod) -> bool {
+pub(super) fn alike(a: &Pod, b: &Pod) -> bool {
     a.request.containers.len() == b.request.containers.len()
         && a.request == b.request
         && (a.cpu_milli, a.memory_bytes, a.priority) == (b.cpu_milli, b.memory_bytes, b.priority)

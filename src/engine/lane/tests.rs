@@ -3,6 +3,7 @@
 mod lost;
 mod missing;
 mod run;
+mod volumes;
 
 use std::time::Duration;
 

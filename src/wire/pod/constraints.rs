@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, TolerationObject};
+use super::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, TolerationObject};
 use crate::model::{Constraints, Operator, Requirement, TaintEffect, Toleration};
 
 /// What kube-scheduler checks and a planner must respect.
@@ -20,9 +20,10 @@ pub(super) fn read(spec: &PodSpec, metadata: &ObjectMeta) -> Constraints {
     let required = spec.affinity.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
     Constraints {
         node_selector: spec.node_selector.iter().map(equals).collect(),
-        node_affinity: required.map(|selector| selector.node_selector_terms.iter().filter_map(term).collect()),
+        node_affinity: required.map(terms),
         tolerations: spec.tolerations.iter().filter_map(toleration).collect(),
         apart: spec.affinity.pod_anti_affinity.iter().flat_map(|affinity| &affinity.required).any(|term| repels(term, metadata)),
+        volumes: Vec::new(),
     }
 }
 
@@ -46,6 +47,11 @@ pub(super) fn has_preferences(spec: &PodSpec) -> bool {
         || affinity.pod_affinity.as_ref().is_some_and(|affinity| !affinity.preferred.is_empty())
         || affinity.pod_anti_affinity.as_ref().is_some_and(|affinity| !affinity.preferred.is_empty())
         || spec.topology_spread_constraints.iter().any(|spread| spread.when_unsatisfiable == "ScheduleAnyway")
+}
+
+/// The terms of a node selector, of which one must hold.
+pub(in crate::wire) fn terms(selector: &NodeSelector) -> Vec<Vec<Requirement>> {
+    selector.node_selector_terms.iter().filter_map(term).collect()
 }
 
 /// A term; absent where it can match no node (empty, or with an operator that does not exist), as in kube-scheduler.

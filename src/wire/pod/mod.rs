@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::meta::{self, Amounts};
@@ -69,6 +69,41 @@ pub struct PodSpec {
     pub tolerations: Vec<TolerationObject>,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<SpreadConstraint>,
+    /// Those that are claims, and no others.
+    #[serde(default, deserialize_with = "with_claims", skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<PodVolume>,
+}
+
+/// `spec.volumes[]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct PodVolume {
+    #[serde(default)]
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<ClaimSource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<EphemeralSource>,
+}
+
+/// `spec.volumes[].persistentVolumeClaim`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct ClaimSource {
+    #[serde(default)]
+    pub claim_name: String,
+}
+
+/// `spec.volumes[].ephemeral`: a claim of the pod's own, named after both.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EphemeralSource {}
+
+fn with_claims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PodVolume>, D::Error> {
+    let mut volumes: Vec<PodVolume> = meta::null_default(deserializer)?;
+    volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+    Ok(volumes)
 }
 
 /// `status`.
@@ -272,6 +307,13 @@ pub struct SpreadConstraint {
     pub when_unsatisfiable: String,
 }
 
+impl PodVolume {
+    fn claim(&self, pod: &str) -> Arc<str> {
+        let named = self.persistent_volume_claim.as_ref().map(|claim| Arc::from(claim.claim_name.as_str()));
+        named.unwrap_or_else(|| format!("{pod}-{}", self.name).into())
+    }
+}
+
 impl PodCondition {
     fn is_unschedulable(&self) -> bool {
         self.kind == "PodScheduled" && self.status == "False" && self.reason.as_deref() == Some("Unschedulable")
@@ -313,6 +355,7 @@ impl PodObject {
             cpu_milli,
             memory_bytes,
             constraints: constraints::read(spec, &self.metadata),
+            claims: spec.volumes.iter().map(|volume| volume.claim(name)).collect(),
             has_preferences: constraints::has_preferences(spec),
             gang,
             topology,

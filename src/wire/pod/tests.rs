@@ -242,3 +242,15 @@ fn a_pod_says_how_its_devices_talk() {
     }
     assert_eq!(pattern(json!({})), Pattern::Ring);
 }
+
+#[test]
+fn of_its_volumes_those_that_are_claims_are_known_and_no_others() {
+    let volumes = json!([
+        {"name": "token", "projected": {"sources": []}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "shared", "readOnly": true}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+    ]);
+    let pod = pod(&json!({"volumes": volumes}));
+    let claims: Vec<&str> = pod.claims.iter().map(AsRef::as_ref).collect();
+    assert_eq!(claims, ["shared", &format!("{}-scratch", pod.key.name)]);
+}
