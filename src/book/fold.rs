@@ -65,16 +65,48 @@ impl PoolLedger {
 /// Folds holders into what is left. Holders come in any order: firmer ones count first, then by UID, so that any
 /// order of events ends in the same ledger.
 pub(super) fn fold<'a>(node: Arc<Node>, holders: impl Iterator<Item = &'a Holder>, plain: Load, tables: &mut LinkTables) -> NodeEntry {
-    let mut holders: Vec<&Holder> = holders.collect();
-    holders.sort_by_key(|holder| (firmness(holder.state), &holder.uid));
-    let mut conflicts = BTreeSet::new();
-    let counts: Vec<Count> = node
-        .pools
-        .iter()
-        .map(|pool| {
+    let Counted { counts, conflicts, load } = Counted::of(&node, holders, plain);
+    let broken: BTreeSet<DeviceId> = node.pools.iter().zip(&counts).flat_map(|(pool, count)| count.broken(pool)).collect();
+    let finish = |(pool, count): (&Pool, Count)| {
+        let left = count.finish(pool, &node);
+        let (graph, table, linked) = tables.of(pool, left.free_ids);
+        let best = partitions::best(&pool.devices, left.free_ids, &broken).map_or(linked, Arc::new);
+        let chips = HostChips::of(pool.resource.as_str(), pool.product.as_deref(), pool.devices.len());
+        left.ledger(pool, best, chips, graph, table)
+    };
+    let pools = node.pools.iter().zip(counts).map(finish).collect();
+    NodeEntry { node, pools, conflicts, load }
+}
+
+/// The same node with some of its holders alone, counted for what-if: the best choices are still those of `entry`, as they
+/// say which devices and not how many.
+pub(super) fn refold<'a>(entry: &NodeEntry, holders: impl Iterator<Item = &'a Holder>, plain: Load) -> NodeEntry {
+    let node = entry.node.clone();
+    let Counted { counts, conflicts, load } = Counted::of(&node, holders, plain);
+    let finish = |((pool, known), count): ((&Pool, &PoolLedger), Count)| {
+        count.finish(pool, &node).ledger(pool, known.best.clone(), known.chips, known.graph.clone(), known.table.clone())
+    };
+    let pools = node.pools.iter().zip(&entry.pools).zip(counts).map(finish).collect();
+    NodeEntry { node, pools, conflicts, load }
+}
+
+/// What holders come to on a node.
+struct Counted {
+    counts: Vec<Count>,
+    conflicts: BTreeSet<PodUid>,
+    load: Load,
+}
+
+impl Counted {
+    fn of<'a>(node: &Node, holders: impl Iterator<Item = &'a Holder>, plain: Load) -> Self {
+        let mut holders: Vec<&Holder> = holders.collect();
+        holders.sort_by_key(|holder| (firmness(holder.state), &holder.uid));
+        let mut conflicts = BTreeSet::new();
+        let count = |pool: &Pool| {
             let mut count = Count::new(pool);
             for holder in &holders {
-                let takes = actual(&node, pool, holder).unwrap_or_else(|| holder.takes.clone());
+                let seen = actual(node, pool, holder);
+                let takes = seen.as_ref().unwrap_or(&holder.takes);
                 let bound = holder.state == HolderState::Bound;
                 for take in
                     takes.iter().filter(|take| take.resource == pool.resource || (pool.sharable && take.resource.as_str() == SHARE_MILLI))
@@ -85,12 +117,11 @@ pub(super) fn fold<'a>(node: Arc<Node>, holders: impl Iterator<Item = &'a Holder
                 }
             }
             count
-        })
-        .collect();
-    let broken: BTreeSet<DeviceId> = node.pools.iter().zip(&counts).flat_map(|(pool, count)| count.broken(pool)).collect();
-    let pools = node.pools.iter().zip(counts).map(|(pool, count)| count.finish(pool, &node, &broken, tables)).collect();
-    let load = holders.iter().fold(plain, |sum, holder| sum + holder.load);
-    NodeEntry { node, pools, conflicts, load }
+        };
+        let counts = node.pools.iter().map(count).collect();
+        let load = holders.iter().fold(plain, |sum, holder| sum + holder.load);
+        Self { counts, conflicts, load }
+    }
 }
 
 fn firmness(state: HolderState) -> u8 {
@@ -200,7 +231,7 @@ impl Count {
             .filter_map(|device| Some(device.partition.as_ref()?.parent.clone()))
     }
 
-    fn finish(self, pool: &Pool, node: &Node, broken: &BTreeSet<DeviceId>, tables: &mut LinkTables) -> PoolLedger {
+    fn finish(self, pool: &Pool, node: &Node) -> Left {
         let served = node.report.as_ref().is_some_and(|report| report.serves_devices);
         // Where nobody keeps them apart, the vendor's plugin sees every device of a shared node as free.
         let closed = !served && self.shared != 0;
@@ -210,21 +241,40 @@ impl Count {
         let by_kubelet = pool.allocatable.saturating_sub((self.whole & self.healthy).count_ones()).saturating_sub(self.unnamed);
         let free = if closed { 0 } else { by_device.min(by_kubelet) };
         let free_ids = if self.unnamed > 0 || closed || pool.is_counted() { 0 } else { untouched };
-        let (graph, table, linked) = tables.of(pool, free_ids);
-        let best = partitions::best(&pool.devices, free_ids, broken).map_or(linked, Arc::new);
+        Left { count: self, free, free_ids }
+    }
+}
+
+/// A pool, counted.
+struct Left {
+    count: Count,
+    free: u32,
+    free_ids: u64,
+}
+
+impl Left {
+    fn ledger(
+        self,
+        pool: &Pool,
+        best: Arc<Best>,
+        chips: Option<&'static HostChips>,
+        graph: Arc<LinkGraph>,
+        table: Arc<LinkTable>,
+    ) -> PoolLedger {
+        let Self { count, free, free_ids } = self;
         PoolLedger {
             resource: pool.resource.clone(),
-            best,
             units: u32::try_from(pool.devices.len()).unwrap_or(u32::MAX),
-            usage: self.usage,
-            healthy: self.healthy,
-            whole: self.whole,
-            shared: self.shared,
-            unnamed: self.unnamed,
+            usage: count.usage,
+            healthy: count.healthy,
+            whole: count.whole,
+            shared: count.shared,
+            unnamed: count.unnamed,
             free,
             free_ids,
-            bound: self.bound,
-            chips: HostChips::of(pool.resource.as_str(), pool.product.as_deref(), pool.devices.len()),
+            bound: count.bound,
+            best,
+            chips,
             graph,
             table,
         }

@@ -136,6 +136,13 @@ impl Book {
         self.slot_of.get(name).and_then(|slot| self.entries[*slot as usize].as_ref())
     }
 
+    /// A node as it would be if only the holders that stay were on it. Counts are exact; which devices are the best
+    /// choice is still said of the node as it is, so that no grant may be taken from it.
+    pub fn node_if(&self, name: &str, stays: impl Fn(&Holder) -> bool) -> Option<NodeEntry> {
+        let entry = self.node(name)?;
+        Some(fold::refold(entry, self.holders_on(name).filter(|holder| stays(holder)), self.plain_on(&entry.node.name)))
+    }
+
     /// Every node, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
         let mut entries: Vec<&NodeEntry> = self.entries.iter().flatten().collect();

@@ -10,6 +10,7 @@
 //! ```
 
 mod choose;
+mod ground;
 pub mod life;
 mod place;
 mod plan;
@@ -18,6 +19,7 @@ mod shortfall;
 mod slice;
 mod wishes;
 
+pub use ground::{Ground, Rung, room, rungs};
 pub use plan::{Context, Group, Member, Plan, Planned, Role, plan};
 
 #[cfg(test)]

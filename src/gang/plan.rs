@@ -144,7 +144,7 @@ fn all_roles(
     Some(members)
 }
 
-fn impossible(group: &Group<'_>) -> Refusal {
+pub(super) fn impossible(group: &Group<'_>) -> Refusal {
     Refusal {
         reason: Reason::InvalidRequest,
         needed: format!("{} members of group {}", group.size(), group.key),

@@ -192,7 +192,7 @@ impl<'a> Seats<'a> {
 }
 
 /// What kube-scheduler will check and lies in the pod's constraints.
-fn admits(pod: &Pod, node: &Node) -> bool {
+pub(super) fn admits(pod: &Pod, node: &Node) -> bool {
     let constraints = &pod.constraints;
     !constraints.shut_out_by_cordon(node)
         && constraints.untolerated(node).is_none()
@@ -201,13 +201,13 @@ fn admits(pod: &Pod, node: &Node) -> bool {
 }
 
 /// How many devices the profile keeps from the pod.
-fn kept(context: Context<'_>, entry: &NodeEntry, pod: &Pod) -> u32 {
+pub(super) fn kept(context: Context<'_>, entry: &NodeEntry, pod: &Pod) -> u32 {
     let rules = context.profile.reserve.iter().filter(|rule| pod.priority < rule.below_priority && rule.covers(&entry.node));
     rules.map(|rule| rule.devices_per_node).max().unwrap_or(0)
 }
 
 /// How many members the free devices bear.
-fn by_devices(entry: &NodeEntry, pod: &Pod, kept: u32) -> u32 {
+pub(super) fn by_devices(entry: &NodeEntry, pod: &Pod, kept: u32) -> u32 {
     let request = &pod.request;
     let whole = request.resources().into_iter().map(|resource| {
         let free = entry.pool(resource).map_or(0, |pool| pool.free);
@@ -239,7 +239,7 @@ fn times_on(share: ShareRequest, milli_left: u32, device: &Device, using: &Devic
     by_milli.min(by_memory.unwrap_or(u32::MAX))
 }
 
-fn by_load(room: Load, pod: &Pod) -> u32 {
+pub(super) fn by_load(room: Load, pod: &Pod) -> u32 {
     let times = |room: u64, each: u64| room.checked_div(each).map_or(u32::MAX, |times| u32::try_from(times).unwrap_or(u32::MAX));
     times(room.cpu_milli, pod.cpu_milli).min(times(room.memory_bytes, pod.memory_bytes)).min(room.pods)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::choose::Choice;
+use super::ground::Ground;
 use super::plan::Group;
 use super::seats::{Seats, len};
 use crate::book::Book;
@@ -85,6 +86,22 @@ fn no_pool(book: &Book, wanted: Extent) -> Refusal {
     };
     let remedy = format!("add a node pool of topology {wanted}, or ask for what is there");
     Refusal { reason: Reason::NoSliceFree, needed: format!("a TPU slice of {wanted} over its hosts"), there, remedy }
+}
+
+/// Whether a group asks for a slice over hosts.
+pub(super) fn is_wanted(group: &Group<'_>) -> bool {
+    matches!(group.roles.as_slice(), [role] if wanted(role.pod).is_some())
+}
+
+/// A ground's node pools: a slice never reaches across two.
+pub(super) fn by_node_pool(book: &Book, ground: &Ground) -> Vec<Ground> {
+    let mut pools: BTreeMap<&str, Vec<NodeName>> = BTreeMap::new();
+    for name in &ground.nodes {
+        if let Some(pool) = book.node(name.as_str()).and_then(|entry| label(&entry.node, NODE_POOL)) {
+            pools.entry(pool).or_default().push(name.clone());
+        }
+    }
+    pools.into_iter().map(|(pool, nodes)| Ground { title: format!("node pool {pool}"), nodes }).collect()
 }
 
 /// The topology that the pod's node selector names, of a pod that takes TPU chips.

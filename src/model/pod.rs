@@ -27,6 +27,10 @@ pub struct Pod {
     pub gated_by_others: bool,
     /// `metadata.creationTimestamp`, to the second.
     pub created_at: Time,
+    /// When it began to run: `status.startTime`, else its creation.
+    pub started_at: Time,
+    /// `gangplank.dev/last-checkpoint`: when its work was last saved, as its tenant says.
+    pub last_checkpoint: Option<Time>,
     /// The owner that controls it.
     pub controller: Option<OwnerRef>,
     /// `spec.schedulerName`.
@@ -73,6 +77,8 @@ impl Pod {
             gated: false,
             gated_by_others: false,
             created_at: Time::default(),
+            started_at: Time::default(),
+            last_checkpoint: None,
             controller: None,
             scheduler: Arc::from("gangplank"),
             priority: 0,

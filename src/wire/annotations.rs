@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WireError;
 use crate::engine::EnvValue;
-use crate::model::{Amount, ContainerGrant, ContainerRole, DeviceId, DeviceShare, Grant, PlanRecord, ResourceName};
+use crate::model::{Amount, ContainerGrant, ContainerRole, DeviceId, DeviceShare, Grant, PlanRecord, ResourceName, Time};
 
 /// Which gang the pod is a member of.
 pub const GANG: &str = "gangplank.dev/gang";
@@ -34,7 +34,7 @@ pub const TOPOLOGY_REQUIRED: &str = "gangplank.dev/topology-required";
 pub const TOPOLOGY_PREFERRED: &str = "gangplank.dev/topology-preferred";
 /// Which profile the tenant asks for.
 pub const PROFILE: &str = "gangplank.dev/profile";
-/// When the pod last saved its work.
+/// When the pod last saved its work, in RFC 3339.
 pub const LAST_CHECKPOINT: &str = "gangplank.dev/last-checkpoint";
 /// How long the pod will run.
 pub const EXPECTED_DURATION: &str = "gangplank.dev/expected-duration";
@@ -67,6 +67,8 @@ const RESOURCE_LEN_MAX: usize = 253 + 1 + 63;
 const MEMORY_MIB_MAX: u64 = 1 << 24;
 
 const NODE_NAME_LEN_MAX: usize = 253;
+/// `2026-01-01T00:00:00.000000000+00:00` and some room.
+const TIME_LEN_MAX: usize = 40;
 
 const MESSAGE: &str = "annotation gangplank.dev/devices";
 const PLAN_MESSAGE: &str = "annotation gangplank.dev/plan";
@@ -139,6 +141,12 @@ pub fn parse_plan(text: &str) -> Result<PlanRecord, WireError> {
     }
     let grant = Grant { node: read.node.as_str().into(), containers: parse_devices(read.devices.get())? };
     Ok(PlanRecord { epoch: read.epoch, grant, rank: read.rank })
+}
+
+/// Reads a time in RFC 3339, as Kubernetes writes it; tenants write it too. None: it is none, or before 1970.
+pub fn parse_time(text: &str) -> Option<Time> {
+    let time: jiff::Timestamp = (text.len() <= TIME_LEN_MAX).then(|| text.parse().ok())??;
+    Some(Time::from_unix_ms(u64::try_from(time.as_millisecond()).ok()?))
 }
 
 fn push_json<T: Serialize + ?Sized>(text: &mut String, value: &T) {
@@ -280,6 +288,16 @@ mod tests {
 
     use super::*;
     use crate::model::NodeName;
+
+    #[test]
+    fn times_are_read_in_rfc_3339_and_nothing_else() {
+        assert_eq!(parse_time("1970-01-01T00:01:00Z"), Some(Time::from_unix_ms(60_000)));
+        assert_eq!(parse_time("1970-01-01T01:01:00.250+01:00"), Some(Time::from_unix_ms(60_250)));
+        let long = format!("1970-01-01T00:01:00.{}Z", "0".repeat(40));
+        for text in ["", "60", "yesterday", "1970-01-01", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", long.as_str()] {
+            assert_eq!(parse_time(text), None, "{text:?}");
+        }
+    }
 
     fn share() -> impl Strategy<Value = Amount> {
         let part = (1..=1000_u32, proptest::option::of(0..=MEMORY_MIB_MAX));

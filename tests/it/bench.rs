@@ -30,7 +30,9 @@ fn bench_gangs_prints_one_object_of_figures() -> Result<()> {
     let output = Command::new(env!("CARGO_BIN_EXE_gangplank")).args(arguments).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout)?;
-    for figure in ["plan_1000_pods_5000_nodes_ms", "plan_512_pods_500_nodes_ms", "infeasible_10_pods_ms", "plan_single_us"] {
+    for figure in
+        ["plan_1000_pods_5000_nodes_ms", "plan_512_pods_500_nodes_ms", "infeasible_10_pods_ms", "plan_single_us", "preempt_1000_nodes_ms"]
+    {
         ensure!(report[figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {report}");
     }
     Ok(())

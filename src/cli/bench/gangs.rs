@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::percentiles::median;
+use super::preempt::Full;
 use crate::cli::{Console, Exit};
 use crate::engine::{Effect, Engine, Input};
 use crate::model::{Classes, Pod, Reason, Time};
@@ -45,6 +46,14 @@ struct Report {
     member_us: f64,
     /// 1,000 single pods of 1 GPU over 5,000 nodes: each one's plan.
     plan_single_us: f64,
+    /// 1,000 full nodes of lower priority: who must go for a gang of 4 or of 64 whole nodes, the slower of the two.
+    preempt_1000_nodes_ms: f64,
+    /// For 4 nodes.
+    preempt_4_of_1000_nodes_ms: f64,
+    /// For 64 nodes.
+    preempt_64_of_1000_nodes_ms: f64,
+    /// Whether both were proven to be the best.
+    preempt_proven: bool,
     /// 1,000 single pods of 1 GPU, no GPU free, each looked at again after one pod more has gone: each one's share.
     replan_single_us: f64,
 }
@@ -64,6 +73,8 @@ pub(super) fn run(args: &GangsArgs, console: Console) -> anyhow::Result<Exit> {
     let never = times("10 pods that do not fit", Scene { taken: Taken::Most, ..gang(10, 8, Some("rack")) })?;
     let singles = times("1,000 single pods over 5,000 nodes", Scene { gang: false, ..gang(few, 1, None) })?;
     let waiting = times("1,000 single pods that wait", Scene { gang: false, taken: Taken::All, ..gang(few, 1, None) })?;
+    console.talk("victims on 1,000 full nodes");
+    let (four, sixty_four, preempt_proven) = victims(1_000 / args.smaller as usize, runs)?;
     let of = |runs: &[Times], pick: fn(&Times) -> Duration| median(runs.iter().map(|times| pick(times).as_secs_f64()).collect());
     let report = Report {
         runs,
@@ -72,10 +83,39 @@ pub(super) fn run(args: &GangsArgs, console: Console) -> anyhow::Result<Exit> {
         infeasible_10_pods_ms: 1e3 * of(&never, Times::decided),
         member_us: 1e6 * of(&thousand, |times| times.news) / few as f64,
         plan_single_us: 1e6 * of(&singles, |times| times.plans) / few as f64,
+        preempt_1000_nodes_ms: 1e3 * four.max(sixty_four),
+        preempt_4_of_1000_nodes_ms: 1e3 * four,
+        preempt_64_of_1000_nodes_ms: 1e3 * sixty_four,
+        preempt_proven,
         replan_single_us: 1e6 * of(&waiting, |times| times.again) / few as f64,
     };
     console.data(&report, table)?;
     Ok(Exit::Ok)
+}
+
+/// Seconds for a gang of 4 nodes and for one of 64, medians; and whether every answer was proven to be the best.
+fn victims(nodes: usize, runs: usize) -> anyhow::Result<(f64, f64, bool)> {
+    let profiles = Profiles::from(Arc::new(Profile::shipped()));
+    let classes = profiles.classes();
+    let mut full = Full::new(
+        nodes,
+        |index| Ok(NodeObject::deserialize(node(index))?.to_model(None, classes)),
+        |name, gpus| Ok(PodObject::deserialize(held(name, gpus, None))?.to_model(classes)?),
+    )?;
+    let scene = Scene { nodes, taken: Taken::All, pods: 1, gpus: 8, gang: true, required: None };
+    let asked = scene.pod(0, classes)?;
+    let mut proven = true;
+    let mut times = |members: usize| -> anyhow::Result<f64> {
+        full.run(&asked, members)?;
+        let mut seconds = Vec::new();
+        for _ in 0..runs {
+            let (spent, takeover) = full.run(&asked, members)?;
+            proven &= takeover.proven;
+            seconds.push(spent.as_secs_f64());
+        }
+        Ok(median(seconds))
+    };
+    Ok((times(4.min(nodes))?, times(64.min(nodes))?, proven))
 }
 
 /// A cluster and who comes to it.
@@ -198,14 +238,18 @@ fn node(index: usize) -> Value {
 }
 
 fn bound(index: usize, classes: &Classes) -> anyhow::Result<Pod> {
-    let limits = json!({"nvidia.com/gpu": "8"});
-    let name = format!("bound-{index}");
-    let object = json!({
-        "metadata": {"name": name, "namespace": "bench", "uid": name},
-        "spec": {"nodeName": format!("gpu-node-{index:05}"), "containers": [{"name": "main", "resources": {"limits": limits}}]},
-        "status": {"phase": "Running"},
-    });
+    let object = held(&format!("bound-{index}"), 8, Some(&format!("gpu-node-{index:05}")));
     Ok(PodObject::deserialize(object)?.to_model(classes)?)
+}
+
+/// A pod that runs.
+fn held(name: &str, gpus: u32, node: Option<&str>) -> Value {
+    let limits = json!({"nvidia.com/gpu": gpus.to_string()});
+    json!({
+        "metadata": {"name": name, "namespace": "bench", "uid": name},
+        "spec": {"nodeName": node, "containers": [{"name": "main", "resources": {"limits": limits}}]},
+        "status": {"phase": "Running"},
+    })
 }
 
 fn table(report: &Report) -> String {
@@ -216,6 +260,8 @@ fn table(report: &Report) -> String {
         ("10 pods of 8 GPUs that fit in no rack of 5,000 nodes: the same", report.infeasible_10_pods_ms, "ms"),
         ("news of one member of 1,000", report.member_us, "us"),
         ("single pod of 1 GPU over 5,000 nodes: plan", report.plan_single_us, "us"),
+        ("4 nodes out of 1,000 full ones: who must go", report.preempt_4_of_1000_nodes_ms, "ms"),
+        ("64 nodes out of 1,000 full ones: who must go", report.preempt_64_of_1000_nodes_ms, "ms"),
         ("one of 1,000 that wait, after a pod has gone: look again", report.replan_single_us, "us"),
     ] {
         let _ = writeln!(text, " {title:<68} | {value:>8.2} {unit}");

@@ -5,6 +5,7 @@
 mod gangs;
 mod openb;
 mod percentiles;
+mod preempt;
 mod topology;
 mod tpu;
 mod wire;

@@ -115,6 +115,8 @@ pub struct PodStatus {
     pub phase: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nominated_node_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
     #[serde(default, deserialize_with = "meta::null_default", skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<PodCondition>,
 }
@@ -346,6 +348,8 @@ impl PodObject {
             gated: !spec.scheduling_gates.is_empty(),
             gated_by_others: spec.scheduling_gates.iter().any(|gate| gate.name != annotations::GATE),
             created_at: self.created_at(),
+            started_at: self.status.start_time.as_deref().and_then(annotations::parse_time).unwrap_or_else(|| self.created_at()),
+            last_checkpoint: self.annotation(annotations::LAST_CHECKPOINT).and_then(annotations::parse_time),
             controller: self.controller(namespace),
             scheduler: non_empty(spec.scheduler_name.as_ref()).unwrap_or("default-scheduler").into(),
             priority: spec.priority.unwrap_or(0),

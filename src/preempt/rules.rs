@@ -1,0 +1,62 @@
+//! Who may be taken for whom: the one place that says so, asked by the planner and by the preempt verb alike. A reason to be
+//! taken is a rule: one function, one entry in [`ALL`]. The first rule that allows it gives the tier: what an earlier
+//! rule allows is taken before anything that only a later one does.
+
+use super::Reach;
+
+/// Somebody who wants room, or has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// `spec.priority`: of a gang that has room the highest of its pods, of one that wants it the lowest.
+    pub priority: i32,
+    /// `spec.preemptionPolicy` of the one who wants room is Never.
+    pub never_preempts: bool,
+}
+
+/// Whether the first may take the room of the second.
+type Rule = fn(Standing, Standing) -> bool;
+
+/// Every rule, with its name for people; the place is the tier.
+pub const ALL: &[(&str, Rule)] = &[("lower priority", lower_priority)];
+
+/// How high a preemptor must reach for a victim; none if no rule lets it.
+pub fn reach(preemptor: Standing, victim: Standing) -> Option<Reach> {
+    if preemptor.never_preempts {
+        return None;
+    }
+    let tier = ALL.iter().position(|(_, rule)| rule(preemptor, victim))?;
+    Some(Reach { tier: u8::try_from(tier).unwrap_or(u8::MAX), priority: victim.priority })
+}
+
+/// The name of the rule behind a tier.
+pub fn name(reach: Reach) -> &'static str {
+    ALL.get(usize::from(reach.tier)).map_or("", |(name, _)| name)
+}
+
+/// Strictly lower, so that no two can take each other's room in turn.
+fn lower_priority(preemptor: Standing, victim: Standing) -> bool {
+    victim.priority < preemptor.priority
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(priority: i32) -> Standing {
+        Standing { priority, never_preempts: false }
+    }
+
+    #[test]
+    fn only_lower_priority_is_taken_and_never_by_a_pod_that_preempts_nobody() {
+        assert_eq!(reach(standing(5), standing(4)), Some(Reach { tier: 0, priority: 4 }));
+        assert_eq!(reach(standing(5), standing(5)), None);
+        assert_eq!(reach(Standing { never_preempts: true, ..standing(5) }, standing(4)), None);
+    }
+
+    #[test]
+    fn no_two_take_each_others_room_in_turn() {
+        for (a, b) in (-2..3).flat_map(|a| (-2..3).map(move |b| (standing(a), standing(b)))) {
+            assert!(reach(a, b).is_none() || reach(b, a).is_none(), "{a:?} {b:?}");
+        }
+    }
+}
