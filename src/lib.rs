@@ -23,6 +23,9 @@ pub mod policy;
 pub mod gang;
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod queue;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod preempt;
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "value",
     "policy",
     "gang",
+    "queue",
     "preempt",
     "engine",
     "recipe",

@@ -4,7 +4,7 @@
 //! | route | for | address |
 //! |---|---|---|
 //! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler | loopback |
-//! | `GET /api/v1/{nodes,book,digest,journal}`, `/api/v1/pods/{namespace}/{name}` | people | loopback |
+//! | `GET /api/v1/{nodes,book,digest,gangs,journal,queues}`, `/api/v1/pods/{namespace}/{name}` | people | loopback |
 //! | `GET /healthz`, `/readyz` | kubelet | loopback, and the pod's |
 //! | `GET /metrics` | Prometheus | loopback, and the pod's |
 //! | `POST /admission/{mutate,validate}` | API servers before 1.36 | the pod's, over TLS |
@@ -68,6 +68,7 @@ impl Api {
             .route("/api/v1/gangs", get(views::gangs))
             .route("/api/v1/gangs/{namespace}/{name}", get(views::gang))
             .route("/api/v1/journal", get(views::journal))
+            .route("/api/v1/queues", get(views::queues))
             .route("/api/v1/pods/{namespace}/{name}", get(views::pod))
             .with_state(self.clone())
     }

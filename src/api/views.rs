@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
-use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView};
+use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView, QueuesView};
 
 /// Alive: the process answers.
 pub(super) async fn healthz() -> Response {
@@ -54,6 +54,11 @@ pub(super) async fn pod(State(api): State<Api>, Path((namespace, name)): Path<(S
 /// Gangs that are not bound yet, in the order of their turns.
 pub(super) async fn gangs(State(api): State<Api>) -> Response {
     view_json(&api.host.look(GangsView::queue))
+}
+
+/// The queues of the profile, and what each has.
+pub(super) async fn queues(State(api): State<Api>) -> Response {
+    view_json(&api.host.look(QueuesView::of))
 }
 
 /// Gangs of one name, and where their members are.

@@ -50,6 +50,8 @@ pub struct Book {
     by_node: BTreeMap<NodeName, BTreeSet<PodUid>>,
     /// Thousandths of devices held, by namespace and resource.
     held_milli: BTreeMap<Arc<str>, BTreeMap<ResourceName, u64>>,
+    /// How often that changed.
+    held_version: u64,
     /// What bound pods without devices take of their nodes, and the sums by node, known or not.
     plain: BTreeMap<PodUid, (NodeName, Load)>,
     plain_on: BTreeMap<NodeName, Load>,
@@ -199,6 +201,16 @@ impl Book {
         self.held_milli.get(namespace).and_then(|held| held.get(resource)).copied().unwrap_or(0)
     }
 
+    /// All of that: namespace, resource, thousandths.
+    pub fn held(&self) -> impl Iterator<Item = (&Arc<str>, &ResourceName, u64)> {
+        self.held_milli.iter().flat_map(|(namespace, held)| held.iter().map(move |(resource, milli)| (namespace, resource, *milli)))
+    }
+
+    /// A new number whenever what anybody holds changes.
+    pub fn held_version(&self) -> u64 {
+        self.held_version
+    }
+
     fn replace_node(&mut self, name: &NodeName, node: Option<Arc<Node>>) {
         let slot = self.slot_of.get(name).copied();
         let previous = slot.and_then(|slot| self.entries[slot as usize].take()).map(|entry| entry.node);
@@ -248,6 +260,7 @@ impl Book {
 
     #[expect(clippy::expect_used, reason = "sums of what was added; 2^64 thousandths are 10^16 devices")]
     fn count(&mut self, holder: &Holder, change: fn(u64, u64) -> Option<u64>) {
+        self.held_version += 1;
         let held = self.held_milli.entry(holder.key.namespace.clone()).or_default();
         for take in &holder.takes {
             let sum = held.entry(take.resource.clone()).or_default();

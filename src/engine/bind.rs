@@ -96,9 +96,7 @@ impl Engine {
         }
         self.book.release(&pod.uid);
         let Some(shape) = shape(pod) else { return Err(self.story(pod, &names, &[(Reason::InvalidRequest, 1)])) };
-        if let Some((_, refusal)) = self.quota_exceeded(pod) {
-            return Err(refusal);
-        }
+        self.entitled(&[(pod, 1)])?;
         let worth = self.worth(pod, node.as_str());
         let left_milli = left_milli(worth, self.gradient(pod, node.as_str(), &worth));
         let Some(entry) = self.book.node(node.as_str()) else { return Err(self.story(pod, &names, &[(Reason::UnknownNode, 1)])) };

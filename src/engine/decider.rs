@@ -13,6 +13,7 @@ use super::{Answer, Effect, Input, Output, PodRef, Trace};
 use crate::book::{Book, Holder, HolderState, Load, Shape, Violation, takes};
 use crate::model::{Budget, Grant, Health, NodeName, Pod, PodUid, PriorityClass, Quota, Reason, Time};
 use crate::policy::{Profiles, Rules};
+use crate::queue::Ledger;
 use crate::topology::fabric::Fabric;
 
 /// The whole decider: books, rules and the memory of what it decided.
@@ -26,6 +27,7 @@ pub struct Engine {
     pub(super) sources: FabricSources,
     pub(super) domains: Domains,
     pub(super) lane: Lane,
+    pub(super) queues: Ledger,
     /// What this step wants done.
     pub(super) effects: Vec<Effect>,
     /// Pods that ask for something managed, by UID.
@@ -92,6 +94,8 @@ impl Engine {
     pub fn new(profiles: impl Into<Profiles>) -> Self {
         let profiles = profiles.into();
         let fabric = Fabric::new(profiles.fabric().clone());
+        let mut queues = Ledger::default();
+        queues.set_rules(profiles.queues());
         Self {
             profiles,
             verdicts: Verdicts::default(),
@@ -101,6 +105,7 @@ impl Engine {
             sources: FabricSources::default(),
             domains: Domains::default(),
             lane: Lane::default(),
+            queues,
             effects: Vec::new(),
             pods: BTreeMap::new(),
             volumes: super::volumes::Volumes::default(),
@@ -118,7 +123,9 @@ impl Engine {
         if matches!(input, Input::Filter(_) | Input::Prioritize(_) | Input::Bind(_) | Input::Plan | Input::Tick | Input::Synced) {
             self.follow_objects(now);
         }
+        self.queues.charge(now, &self.book, self.profiles.classes());
         let mut output = self.take(now, input);
+        self.queues.count(&self.book, self.profiles.classes());
         output.effects.append(&mut self.effects);
         output
     }
@@ -188,6 +195,7 @@ impl Engine {
     /// What was decided stays; what was refused may be taken now.
     fn profiles_replaced(&mut self, now: Time, profiles: Profiles) {
         self.profiles = profiles;
+        self.line_up(now);
         self.lay_out(now);
         self.verdicts = Verdicts::default();
         self.gained(now);

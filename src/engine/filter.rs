@@ -57,7 +57,7 @@ impl Engine {
             self.gained(now);
         }
         let Some(shape) = shape(pod) else { return self.refuse_pod(now, pod, names, impossible(pod)) };
-        if let Some((_, refusal)) = self.quota_exceeded(pod) {
+        if let Err(refusal) = self.entitled(&[(pod, 1)]) {
             return self.refuse_pod(now, pod, names, refusal);
         }
         let one = self.decides_by_filter(pod);

@@ -8,6 +8,7 @@
 mod bind;
 mod decider;
 mod domains;
+mod entitled;
 mod fabric;
 mod filter;
 mod gradient;
@@ -17,6 +18,7 @@ mod news;
 mod output;
 mod plain;
 mod preempt;
+mod queues;
 mod quota;
 mod relist;
 mod story;
@@ -29,6 +31,7 @@ pub use decider::{Census, Engine};
 pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandidate, PreemptQuery};
 pub use lane::{GangStatus, MemberStatus};
 pub use output::{Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, Output, PreemptChoice, Refused, Score, Trace};
+pub use queues::{QueueClass, QueueStatus};
 
 #[cfg(test)]
 mod histories;

@@ -50,6 +50,7 @@ impl Engine {
     }
 
     pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
+        self.queues.service.gone(now, uid);
         if self.book.drop_plain(uid) {
             self.lane.gained();
         }
@@ -65,6 +66,7 @@ impl Engine {
     /// A pod that ended holds nothing. One that ended well counts in its gang: nobody will replace it.
     fn pod_finished(&mut self, now: Time, pod: &Pod) {
         if pod.phase == PodPhase::Succeeded && pod.gang.is_some() {
+            self.queues.service.gone(now, &pod.uid);
             self.pods.remove(&pod.uid);
             if self.book.release(&pod.uid).is_some() {
                 self.gained(now);

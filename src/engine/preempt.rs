@@ -29,7 +29,7 @@ impl Engine {
             return true;
         }
         let Some(shape) = shape(pod) else { return false };
-        if self.quota_exceeded(pod).is_some() {
+        if self.entitled(&[(pod, 1)]).is_err() {
             return false; // Victims in other namespaces cannot cure it; those in its own are not worth a guess.
         }
         let mark = self.book.checkpoint();

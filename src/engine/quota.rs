@@ -6,13 +6,9 @@ use crate::model::{Pod, Quota, Refusal, ResourceName};
 use crate::model::{Reason, SHARE_MILLI};
 
 impl Engine {
-    /// The first quota of the pod's namespace that granting it would pass. What the pod itself holds does not count.
-    pub(super) fn quota_exceeded(&self, pod: &Pod) -> Option<(&Quota, Refusal)> {
-        self.quota_exceeded_by(&[(pod, 1)])
-    }
-
-    /// The same for so many pods like each, all of one namespace, none of which holds anything but perhaps the first.
-    pub(super) fn quota_exceeded_by(&self, pods: &[(&Pod, u32)]) -> Option<(&Quota, Refusal)> {
+    /// The first quota of the pods' namespace that granting so many like each would pass. What the first one itself holds does
+    /// not count, and the others hold nothing.
+    pub(super) fn quota_exceeded_by(&self, pods: &[(&Pod, u32)]) -> Option<Refusal> {
         let (pod, _) = pods.first()?;
         let first = (pod.key.namespace.clone(), std::sync::Arc::from(""));
         let of_namespace = self.quotas.range(first..).map(|(_, quota)| quota).take_while(|quota| quota.namespace == pod.key.namespace);
@@ -20,7 +16,7 @@ impl Engine {
             let asked: u64 = pods.iter().map(|(pod, count)| self.asked_milli(pod, resource) * u64::from(*count)).sum();
             let held = self.held_milli(pod, resource);
             let hard_milli = u64::from(*hard) * 1000;
-            (asked > 0 && held + asked > hard_milli).then(|| (quota, refusal(quota, resource, asked, held, hard_milli)))
+            (asked > 0 && held + asked > hard_milli).then(|| refusal(quota, resource, asked, held, hard_milli))
         })
     }
 

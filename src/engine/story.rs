@@ -91,6 +91,8 @@ fn remedy(reason: &Reason) -> String {
         Reason::MembersNotCreated => "mend what refuses the missing members".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),
+        Reason::QueueMaximum(name) => format!("raise the maximum of queue {name}"),
+        Reason::PriorityClassNotAllowed(name) => format!("name a priority class that queue {name} allows"),
         Reason::QuotaExceeded(name) => format!("raise ResourceQuota {name}"),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use super::Host;
 use crate::engine::Engine;
+use crate::policy::QueueAmount;
 
 impl Host {
     /// Sets the gauges from the book.
@@ -21,6 +22,7 @@ impl Host {
         for ((class, state), devices) in census.devices {
             metrics.devices.with_label_values(&[&*class, state]).set(count(devices));
         }
+        self.measure_queues();
         for (kind, total) in census.drift {
             let counter = metrics.drift.with_label_values(&[kind]);
             counter.inc_by(total.saturating_sub(counter.get()));
@@ -31,6 +33,31 @@ impl Host {
         }
         self.tell_of_fabric();
         metrics.holds_expired.inc_by(census.holds_expired.saturating_sub(metrics.holds_expired.get()));
+    }
+
+    /// Sets the gauges of the profile's queues; those of queues that it no longer has go.
+    fn measure_queues(&self) {
+        let (queues, metrics) = (self.look(Engine::queues), self.metrics());
+        metrics.queue_devices.reset();
+        metrics.queue_waiting.reset();
+        metrics.queue_share.reset();
+        for queue in queues {
+            let name = &*queue.name;
+            metrics.queue_waiting.with_label_values(&[name]).set(count(queue.waiting as u64));
+            metrics.queue_share.with_label_values(&[name]).set(queue.share_permille as f64 / 1000.0);
+            for class in queue.classes {
+                let set = |kind: &str, devices: f64| metrics.queue_devices.with_label_values(&[name, &*class.class, kind]).set(devices);
+                set("in-use", class.in_use_milli as f64 / 1000.0);
+                set("borrowed", class.borrowed_milli as f64 / 1000.0);
+                for (kind, amount) in [("guaranteed", class.guaranteed), ("maximum", class.maximum)] {
+                    match amount {
+                        Some(QueueAmount::Devices(devices)) => set(kind, f64::from(devices)),
+                        Some(QueueAmount::Boxes(boxes)) => set(&format!("{kind}-boxes"), f64::from(boxes)),
+                        None => {}
+                    }
+                }
+            }
+        }
     }
 
     /// Says when levels that the profile takes from objects are missing, and when they are there again: once each.

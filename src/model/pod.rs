@@ -1,6 +1,7 @@
 //! A pod as placement sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Constraints, GangRef, Grant, NodeName, OwnerRef, Pattern, PlanRecord, PodKey, PodUid, ResourceName, Time, TopologyWishes};
 
@@ -37,10 +38,14 @@ pub struct Pod {
     pub scheduler: Arc<str>,
     /// `spec.priority`.
     pub priority: i32,
+    /// `spec.priorityClassName`, where it has one.
+    pub priority_class: Option<Arc<str>>,
     /// `spec.preemptionPolicy` is Never.
     pub never_preempts: bool,
     /// `gangplank.dev/profile`, as written by the tenant.
     pub profile: Option<Arc<str>>,
+    /// `gangplank.dev/expected-duration`: how long it will run, as its tenant says.
+    pub expected: Option<Duration>,
     /// What it asks of managed resources.
     pub request: DeviceRequest,
     /// CPU request in thousandths of a core, as kube-scheduler sums it.
@@ -82,8 +87,10 @@ impl Pod {
             controller: None,
             scheduler: Arc::from("gangplank"),
             priority: 0,
+            priority_class: None,
             never_preempts: false,
             profile: None,
+            expected: None,
             request: DeviceRequest::default(),
             cpu_milli: 0,
             memory_bytes: 0,

@@ -34,6 +34,10 @@ pub enum Reason {
     InvalidRequest,
     /// The namespace's ResourceQuota of this name is used up, shares counted.
     QuotaExceeded(Arc<str>),
+    /// Granting it would pass this queue's maximum.
+    QueueMaximum(Arc<str>),
+    /// The pod's priority class is none that this queue, which is its namespace's, allows.
+    PriorityClassNotAllowed(Arc<str>),
     /// A Binding of this pod to another node, or of other devices, was written and may land yet.
     BindingUndecided,
     /// The pod's group does not fit as a whole.
@@ -80,6 +84,8 @@ impl Reason {
             Self::SliceNotAllowed => "slice-not-allowed",
             Self::InvalidRequest => "invalid-request",
             Self::QuotaExceeded(_) => "quota-exceeded",
+            Self::QueueMaximum(_) => "queue-maximum",
+            Self::PriorityClassNotAllowed(_) => "priority-class-not-allowed",
             Self::BindingUndecided => "binding-undecided",
             Self::GroupDoesNotFit => "group-does-not-fit",
             Self::NoDomainForGroup => "no-domain-for-group",
@@ -120,6 +126,8 @@ impl fmt::Display for Reason {
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")
             }
+            Self::QueueMaximum(name) => write!(f, "gangplank: exceeds the maximum of queue {name}"),
+            Self::PriorityClassNotAllowed(name) => write!(f, "gangplank: queue {name} does not allow this priority class"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod heterogeneity;
 mod named;
 mod network_topology;
 mod offered_value;
+mod order;
 mod pack;
 mod profile;
 mod reserve;
@@ -27,10 +28,11 @@ pub use heterogeneity::Heterogeneity;
 pub use named::Named;
 pub use network_topology::NetworkTopology;
 pub use offered_value::OfferedValue;
+pub use order::{Job, ORDERS, Order, order};
 pub use pack::Pack;
 pub use profile::{
-    Decide, FabricObjects, FabricSection, PlainPods, Prices, Profile, ProfileError, ProfileText, Profiles, ReserveRule, Rules, SelectedBy,
-    Selects, Tiers,
+    Decide, FabricObjects, FabricSection, PlainPods, Prices, Profile, ProfileError, ProfileText, Profiles, QueueAmount, QueueRule, Queues,
+    ReserveRule, Rules, SelectedBy, Selects, Tiers,
 };
 pub use reserve::Reserve;
 pub use scorer::Scorer;

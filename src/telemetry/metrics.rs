@@ -2,7 +2,8 @@
 //! pod: the number of series depends on the program and the accelerator classes, never on how many pods there are.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// What is known of a metric without running anything: for docs, dashboards and tests.
@@ -61,6 +62,12 @@ table! {
     gangs: IntGaugeVec = "gangplank_gangs" ["phase"];
     /// Devices by accelerator class and state.
     devices: IntGaugeVec = "gangplank_devices" ["class", "state"];
+    /// Devices of queues by class: `in-use`, `borrowed`, `guaranteed`, `maximum` (`guaranteed-boxes`, `maximum-boxes` in whole nodes).
+    queue_devices: GaugeVec = "gangplank_queue_devices" ["queue", "class", "kind"];
+    /// Gangs and single pods that wait for a place, by queue.
+    queue_waiting: IntGaugeVec = "gangplank_queue_waiting" ["queue"];
+    /// What a queue had of late and holds, as a fraction of what it and its siblings have.
+    queue_share: GaugeVec = "gangplank_queue_share" ["queue"];
     /// Nodes that the book knows.
     nodes: IntGauge = "gangplank_book_nodes" [];
     /// Differences between book and API objects, found and healed by a relist.
@@ -216,6 +223,12 @@ impl Family for Histogram {
 }
 
 impl Family for IntCounterVec {
+    fn build(row: &Row) -> Result<Self, prometheus::Error> {
+        Self::new(row.opts(), row.labels)
+    }
+}
+
+impl Family for GaugeVec {
     fn build(row: &Row) -> Result<Self, prometheus::Error> {
         Self::new(row.opts(), row.labels)
     }

@@ -36,7 +36,7 @@ pub const TOPOLOGY_PREFERRED: &str = "gangplank.dev/topology-preferred";
 pub const PROFILE: &str = "gangplank.dev/profile";
 /// When the pod last saved its work, in RFC 3339.
 pub const LAST_CHECKPOINT: &str = "gangplank.dev/last-checkpoint";
-/// How long the pod will run.
+/// How long the pod will run: `90m`, `1h30m`, `3600` (seconds).
 pub const EXPECTED_DURATION: &str = "gangplank.dev/expected-duration";
 
 /// How the pod's devices talk to each other: `ring` (and what cannot be read), `clique`, or `none`.

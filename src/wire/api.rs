@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};
-use crate::engine::{Engine, GangStatus, MemberStatus, Trace};
+use crate::engine::{Engine, GangStatus, MemberStatus, QueueClass, QueueStatus, Trace};
 use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason, Refusal};
+use crate::policy::QueueAmount;
 use crate::topology::partitions::{self, Cut};
 
 /// What is wrong with a request.
@@ -172,6 +173,83 @@ pub struct GangsView {
     pub gangs: Vec<GangView>,
 }
 
+/// The queues of the profile, and what each has.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueuesView {
+    /// Parents before their children; none where the profile declares none.
+    pub queues: Vec<QueueView>,
+}
+
+/// One queue.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::QueueStatus")]
+pub struct QueueView {
+    pub queue: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Arc<str>>,
+    pub weight: u32,
+    pub goes_by: &'static str,
+    pub waiting: usize,
+    pub had_accelerator_s: u64,
+    pub share_permille: u64,
+    pub weight_permille: u64,
+    pub classes: Vec<QueueClassView>,
+}
+
+/// One class in a queue.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::QueueClass")]
+pub struct QueueClassView {
+    pub class: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guaranteed: Option<AmountView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<AmountView>,
+    pub in_use_milli: u64,
+    pub borrowed_milli: u64,
+}
+
+/// So many devices, or so many boxes.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at policy::QueueAmount")]
+pub enum AmountView {
+    Devices(u32),
+    Boxes(u32),
+}
+
+impl QueuesView {
+    /// Of an engine.
+    pub fn of(engine: &Engine) -> Self {
+        let amount = |amount: QueueAmount| match amount {
+            QueueAmount::Devices(devices) => AmountView::Devices(devices),
+            QueueAmount::Boxes(boxes) => AmountView::Boxes(boxes),
+        };
+        let class = |class: QueueClass| QueueClassView {
+            class: class.class,
+            guaranteed: class.guaranteed.map(amount),
+            maximum: class.maximum.map(amount),
+            in_use_milli: class.in_use_milli,
+            borrowed_milli: class.borrowed_milli,
+        };
+        let queue = |queue: QueueStatus| QueueView {
+            queue: queue.name,
+            parent: queue.parent,
+            weight: queue.weight,
+            goes_by: queue.goes_by,
+            waiting: queue.waiting,
+            had_accelerator_s: queue.had_s,
+            share_permille: queue.share_permille,
+            weight_permille: queue.weight_permille,
+            classes: queue.classes.into_iter().map(class).collect(),
+        };
+        Self { queues: engine.queues().into_iter().map(queue).collect() }
+    }
+}
+
 /// One gang.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -180,6 +258,8 @@ pub struct GangView {
     pub gang: String,
     pub kind: &'static str,
     pub phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Arc<str>>,
     pub priority: i32,
     pub created_at_unix_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,6 +318,7 @@ impl From<GangStatus> for GangView {
             gang: status.id.to_string(),
             kind: status.id.kind.name(),
             phase: status.phase.name(),
+            queue: status.queue,
             priority: status.priority,
             created_at_unix_ms: status.created_at.unix_ms(),
             size: status.size.map(|(size, _)| size),

@@ -8,6 +8,7 @@ pub mod accelerator_node;
 pub mod admission;
 pub mod annotations;
 pub mod api;
+mod duration;
 mod error;
 mod event;
 pub mod extender;

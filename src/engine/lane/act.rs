@@ -36,20 +36,21 @@ impl Engine {
                 Act::Resume => self.resume(id),
             }
         }
-        self.take_turn(id);
+        self.take_turn(now, id);
     }
 
     /// Enters a gang among those that wait for a plan, or takes it out.
-    pub(super) fn take_turn(&mut self, id: &GangId) {
+    pub(super) fn take_turn(&mut self, now: Time, id: &GangId) {
         let Some(gang) = self.lane.gangs.get(id) else { return };
         let joins = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && gang.tally.waiting > 0;
         let waits = gang.phase == Phase::Queued || joins;
         let turn = gang.turn.clone();
         if !waits || !self.may_be_planned(gang) {
-            self.lane.ready.remove(&turn);
+            self.lane.ready.remove(id);
             self.lane.refused.remove(&turn);
-        } else if !self.lane.refused.contains(&turn) {
-            self.lane.ready.insert(turn);
+        } else if !self.lane.refused.contains(&turn) && !self.lane.ready.contains(id) {
+            let entry = self.entry(now, gang);
+            self.lane.ready.insert(entry);
         }
     }
 

@@ -95,7 +95,7 @@ impl Engine {
         match self.plan_gang(now, id, (!alone).then_some(names)) {
             Ok(()) => self.advance(now, id),
             Err(refusal) => {
-                self.lane.ready.remove(&turn);
+                self.lane.ready.remove(id);
                 self.refuse_gang(now, turn, &refusal);
             }
         }

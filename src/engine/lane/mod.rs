@@ -10,8 +10,10 @@ mod ask;
 mod closed;
 mod missing;
 mod plan;
+mod queues;
 mod recover;
 mod roles;
+mod turns;
 mod view;
 
 pub use view::{GangStatus, MemberStatus};
@@ -33,8 +35,8 @@ pub(super) struct Lane {
     gang_of: BTreeMap<PodUid, GangId>,
     /// What objects say of gangs, by what members can name them by.
     specs: BTreeMap<(GangKind, PodKey), GangSpec>,
-    /// Gangs that wait for a plan, the most urgent first.
-    ready: BTreeSet<Turn>,
+    /// Gangs that wait for a plan.
+    ready: turns::Ready,
     /// Gangs that were planned in vain since there was last room to gain.
     refused: BTreeSet<Turn>,
     /// There is more room than when `refused` were.
@@ -256,6 +258,7 @@ impl Engine {
 
     /// Takes what the watch, or a question, says of an unfinished pod with devices. The record and the book know it already.
     pub(super) fn lane_pod(&mut self, now: Time, pod: &Pod) {
+        self.note_service(now, pod);
         let Some(id) = self.identify(now, pod) else {
             return self.lane_left(now, pod);
         };
@@ -423,7 +426,7 @@ impl Engine {
         if self.lane.gangs.get(id).is_some_and(Gang::is_empty)
             && let Some(gang) = self.lane.gangs.remove(id)
         {
-            self.lane.ready.remove(&gang.turn);
+            self.lane.ready.remove(id);
             self.lane.refused.remove(&gang.turn);
             for seat in gang.vacant {
                 self.book.release(&seat.member.uid);

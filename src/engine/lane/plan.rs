@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::closed::is_open;
+use super::queues::plan_within;
 use super::roles::{self, Roster};
 use super::{OFFERED, Step, Turn};
-use crate::book::{Holder, HolderState, Load, Shape, ShapeKey, takes};
+use crate::book::{Holder, HolderState, Load, NodeEntry, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
 use crate::engine::filter::impossible;
 use crate::engine::{Effect, Engine, Event, Output, Trace};
+use crate::gang::Context;
 use crate::gang::life::{NOMINATION, Phase};
-use crate::gang::{Context, plan};
 use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Refusal, Time, TopologyWishes};
 
 /// Plans made or refused for one [`crate::engine::Input::Plan`], so that no question waits long.
@@ -32,6 +33,7 @@ pub(super) struct Alike {
     wishes: TopologyWishes,
     load: (u64, u64, i32),
     profile: Option<Arc<str>>,
+    priority_class: Option<Arc<str>>,
 }
 
 impl Engine {
@@ -47,12 +49,13 @@ impl Engine {
         }
         if std::mem::take(&mut self.lane.gained) {
             let again = std::mem::take(&mut self.lane.refused);
-            self.lane.ready.extend(again);
+            again.iter().for_each(|turn| self.take_turn(now, &turn.id));
             self.lane.refusals.clear();
         }
         let (mut trace, mut looked_at, mut known) = (None, 0, 0);
         while looked_at < AT_ONCE && known < KNOWN_AT_ONCE {
-            let Some(turn) = self.lane.ready.pop_first() else { break };
+            self.queues.count(&self.book, self.profiles.classes());
+            let Some(turn) = self.lane.ready.pop(&self.queues) else { break };
             let alike = self.alike(&turn.id);
             if let Some(refusal) = alike.as_ref().and_then(|alike| self.lane.refusal_of(alike)) {
                 known += 1;
@@ -101,6 +104,7 @@ impl Engine {
             wishes: pod.topology.clone(),
             load: (pod.cpu_milli, pod.memory_bytes, pod.priority),
             profile: pod.profile.clone(),
+            priority_class: pod.priority_class.clone(),
         })
     }
 
@@ -153,7 +157,7 @@ impl Engine {
         let known = gang.offered.as_ref().filter(|(at, _)| !joining && offered.is_none() && now - *at <= OFFERED);
         let known: Option<Vec<NodeName>> = known.map(|(_, nodes)| nodes.iter().cloned().collect());
         let all = self.roster(id, &waiting, usize::MAX);
-        self.within_quota(&all)?;
+        self.entitled(&all.by_role().collect::<Vec<_>>())?;
         if let Some(nodes) = known {
             // What one member cannot leave, the others can go to.
             let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
@@ -179,13 +183,9 @@ impl Engine {
         }
     }
 
-    fn within_quota(&self, roster: &Roster) -> Result<(), Refusal> {
-        let exceeded = self.quota_exceeded_by(&roster.by_role().collect::<Vec<_>>());
-        exceeded.map_or(Ok(()), |(_, refusal)| Err(refusal))
-    }
-
     pub(super) fn place(&mut self, now: Time, id: &GangId, roster: &Roster, offered: Option<&[&str]>) -> Result<(), Refusal> {
         let Some(lead) = roster.first() else { return Ok(()) };
+        let limits = self.box_limits(&roster.by_role().collect::<Vec<_>>());
         let rules = self.rules(lead);
         let mut wishes = roster.wishes.clone();
         let mut names: Option<BTreeSet<&str>> = offered.map(|names| names.iter().copied().collect());
@@ -209,7 +209,7 @@ impl Engine {
             state: HolderState::Planned,
             now,
         };
-        let made = plan(&mut self.book, context, &group)?;
+        let made = plan_within(&mut self.book, context, &group, &limits, self.profiles.classes())?;
         self.lane.epoch += 1;
         let epoch = self.lane.epoch;
         let nodes: BTreeSet<&NodeName> = made.members.iter().map(|planned| &planned.node).collect();
@@ -340,9 +340,7 @@ impl Engine {
     /// A place for a pod without company.
     fn plan_pod(&mut self, now: Time, id: &GangId, pod: &Pod) -> Result<(), Refusal> {
         let Some(shape) = shape(pod) else { return Err(impossible(pod)) };
-        if let Some((_, refusal)) = self.quota_exceeded(pod) {
-            return Err(refusal);
-        }
+        self.entitled(&[(pod, 1)])?;
         if !self.decides_by_filter(pod) {
             // In-tree scores shall matter to it: filter decides, and it needs no promise.
             self.effects.push(Effect::Release { pod: reference(pod), plan: None });
@@ -352,7 +350,9 @@ impl Engine {
             return Ok(());
         }
         let offered = u32::try_from(self.book.node_count()).unwrap_or(u32::MAX);
-        let (best, passed) = self.best_of_all(pod, &shape, |entry| is_open(entry, pod));
+        let limits = self.box_limits(&[(pod, 1)]);
+        let may = |entry: &NodeEntry| is_open(entry, pod) && limits.iter().all(|limit| limit.allows(&entry.node.name));
+        let (best, passed) = self.best_of_all(pod, &shape, may);
         let chosen = best.and_then(|node| self.chosen(pod, &shape, node.as_str()));
         let Some((grant, lines)) = chosen else { return Err(self.nowhere(pod, &shape)) };
         let chosen = Some(grant.node.clone());

@@ -2,6 +2,7 @@
 
 mod lost;
 mod missing;
+mod queues;
 mod run;
 mod volumes;
 

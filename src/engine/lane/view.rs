@@ -1,8 +1,9 @@
 //! Gangs as people ask for them: who waits in which order and why, and where the members of one are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Step;
+use super::{Gang, Step};
 use crate::engine::Engine;
 use crate::gang::life::Phase;
 use crate::model::{GangId, GangKind, NodeName, Pod, PodKey, Refusal, ResourceName, Time};
@@ -17,6 +18,8 @@ pub struct GangStatus {
     pub id: GangId,
     /// How far it is.
     pub phase: Phase,
+    /// The queue in which it waits, where the profile declares any.
+    pub queue: Option<Arc<str>>,
     /// The priority of its pods.
     pub priority: i32,
     /// When its first pod was created.
@@ -45,10 +48,11 @@ pub struct MemberStatus {
 }
 
 impl Engine {
-    /// Every gang that is not bound, in the order of turns.
+    /// Every gang that is not bound: by queue, then by priority and age.
     pub fn queue(&self) -> Vec<GangStatus> {
         let mut waiting: Vec<_> = self.lane.gangs.iter().filter(|(_, gang)| gang.phase != Phase::Bound).collect();
-        waiting.sort_by(|(_, a), (_, b)| a.turn.cmp(&b.turn));
+        let place = |gang: &Gang| self.queues.rules().of(&gang.turn.id.key.namespace);
+        waiting.sort_by(|(_, a), (_, b)| place(a).cmp(&place(b)).then_with(|| a.turn.cmp(&b.turn)));
         waiting.into_iter().filter_map(|(id, _)| self.status(id)).collect()
     }
 
@@ -107,6 +111,7 @@ impl Engine {
         Some(GangStatus {
             id: id.clone(),
             phase: gang.phase,
+            queue: self.queues.rule(self.queues.rules().of(&id.key.namespace)).map(|rule| rule.name.clone()),
             priority: gang.turn.priority.0,
             created_at: gang.turn.created_at,
             size: self.lane.size(id, gang),

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::fabric::FabricFile;
 use super::mistake::Mistake;
 use super::prices::PriceFile;
+use super::queues::QueuesFile;
 use super::reserve::ReserveFile;
 use super::selects::SelectsFile;
 use super::weights::Weights;
-use super::{Decide, PlainPods, Profile, classes, fabric, prices, reserve, text, tiers, weights};
+use super::{Decide, PlainPods, Profile, classes, fabric, prices, queues, reserve, text, tiers, weights};
 
 /// What an operator of Gangplank tunes: what is managed, and what makes a good place.
 #[derive(Deserialize, Serialize)]
@@ -66,6 +67,9 @@ pub(super) struct File {
     /// Which labels, or which objects, say where nodes are relative to each other.
     #[serde(default)]
     fabric: FabricFile,
+    /// Who shares the cluster with whom, and by what right.
+    #[serde(default)]
+    queues: QueuesFile,
     /// What is managed: one entry a kind of accelerator. A resource that none names is left to kube-scheduler. Left out: what the
     /// default profile says, or the built-in list.
     #[cfg_attr(feature = "io", schemars(length(min = 1)))]
@@ -105,6 +109,11 @@ impl File {
         if !(10..=86_400).contains(&self.hold_seconds) {
             return Err(Mistake::range("holdSeconds", self.hold_seconds, "10..=86400"));
         }
+        let inherits_classes = self.accelerators.is_none();
+        let classes = match self.accelerators {
+            Some(accelerators) => classes::check(accelerators).map_err(|mistake| mistake.within("accelerators"))?,
+            None => Profile::shipped().classes,
+        };
         Ok(Profile {
             name: self.name,
             selects: self.selects.check(self.selectable_by_pods).map_err(|mistake| mistake.within("selects"))?,
@@ -117,11 +126,9 @@ impl File {
             tiers: tiers::check(self.tiers).map_err(|mistake| mistake.within("tiers"))?,
             reserve: reserve::check(self.reserve).map_err(|mistake| mistake.within("reserve"))?,
             fabric: fabric::check(self.fabric).map_err(|mistake| mistake.within("fabric"))?,
-            inherits_classes: self.accelerators.is_none(),
-            classes: match self.accelerators {
-                Some(accelerators) => classes::check(accelerators).map_err(|mistake| mistake.within("accelerators"))?,
-                None => Profile::shipped().classes,
-            },
+            queues: queues::check(&self.queues, &classes).map_err(|mistake| mistake.within("queues"))?,
+            inherits_classes,
+            classes,
         })
     }
 }

@@ -11,6 +11,7 @@ mod mistake;
 mod nearest;
 mod places;
 mod prices;
+mod queues;
 mod reserve;
 mod selects;
 mod set;
@@ -22,6 +23,7 @@ mod weights;
 pub use fabric::{FabricObjects, FabricSection};
 pub use mistake::ProfileError;
 pub use prices::Prices;
+pub use queues::{QueueAmount, QueueRule, Queues};
 pub use reserve::ReserveRule;
 pub use selects::Selects;
 pub use set::{ProfileText, Profiles, Rules, SelectedBy};
@@ -62,6 +64,8 @@ pub struct Profile {
     pub reserve: Vec<ReserveRule>,
     /// Where nodes are, relative to each other.
     pub fabric: FabricSection,
+    /// Who shares the cluster with whom.
+    pub queues: Queues,
     /// What is managed.
     pub classes: Arc<Classes>,
     /// Whether it does not say so itself: then it is what the default profile manages, or else the built-in list.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::mistake::{Mistake, ProfileError};
 use super::places::Places;
-use super::{FabricSection, Profile, Selects};
+use super::{FabricSection, Profile, Queues, Selects};
 use crate::model::{Classes, Pod};
 use crate::policy::Scorer;
 use crate::topology::fabric::FabricRules;
@@ -86,6 +86,18 @@ impl Profiles {
                 return Err(mistaken(
                     at,
                     Mistake::new("fabric", "differs from that of the default profile, and there is one network", remedy),
+                ));
+            }
+        }
+        let (queues, unset) = (profiles[default].queues.clone(), Queues::default());
+        for (at, profile) in profiles.iter_mut().enumerate() {
+            if profile.queues == unset {
+                profile.queues = queues.clone();
+            } else if profile.queues != queues {
+                let remedy = format!("leave it out: `{}` says it for all", texts[default].file);
+                return Err(mistaken(
+                    at,
+                    Mistake::new("queues", "differs from that of the default profile, and there is one cluster to share", remedy),
                 ));
             }
         }
@@ -177,6 +189,11 @@ impl Profiles {
         let fabric = read(self.default.profile.fabric.clone())?;
         let with = |rules: &Arc<Rules>| Self::from(Profile { fabric: fabric.clone(), ..Profile::clone(&rules.profile) }).default;
         Ok(Self { default: with(&self.default), others: self.others.iter().map(with).collect() })
+    }
+
+    /// Who shares the cluster with whom, which is the same in each.
+    pub fn queues(&self) -> &Queues {
+        &self.default.profile.queues
     }
 
     /// Every one, the default first.
@@ -282,6 +299,7 @@ mod tests {
                 "b:5: selects.schedulerNames[1]: `x` is selected by profile `a` already",
             ),
             (vec![text("a", ""), text("b", "selectableByPods: true\nfabric: {preset: gke}")], "b:5: fabric: differs"),
+            (vec![text("a", ""), text("b", "selectableByPods: true\nqueues: {list: [{name: q}]}")], "b:5: queues: differs"),
             (vec![text("a", ""), text("b", "decide: maybe")], "b:4: decide: "),
         ] {
             let error = Profiles::parse(&texts).unwrap_err().to_string();

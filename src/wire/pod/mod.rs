@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::meta::{self, Amounts};
-use super::{WireError, annotations};
+use super::{WireError, annotations, duration};
 use crate::model::{Classes, DeviceRequest, Grant, OwnerRef, Pattern, Pod, PodKey, PodPhase, PodUid, Time};
 
 /// The fields of a Pod that placement reads.
@@ -353,8 +353,10 @@ impl PodObject {
             controller: self.controller(namespace),
             scheduler: non_empty(spec.scheduler_name.as_ref()).unwrap_or("default-scheduler").into(),
             priority: spec.priority.unwrap_or(0),
+            priority_class: non_empty(spec.priority_class_name.as_ref()).map(Arc::from),
             never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
             profile: self.annotation(annotations::PROFILE).map(Arc::from),
+            expected: self.annotation(annotations::EXPECTED_DURATION).and_then(duration::parse),
             request: DeviceRequest { pattern: self.pattern(), ..request::devices(spec, classes) },
             cpu_milli,
             memory_bytes,

@@ -28,7 +28,12 @@ pub(super) struct Run {
 impl Run {
     /// Two racks of three nodes of eight.
     pub(super) fn new() -> Self {
-        let mut run = Self { engine: engine(), now: Time::from_unix_ms(0), pods: BTreeMap::new(), done: Vec::new(), deaf: false };
+        Self::with("{}")
+    }
+
+    /// The same with these queues.
+    pub(super) fn with(queues: &str) -> Self {
+        let mut run = Self { engine: engine(queues), now: Time::from_unix_ms(0), pods: BTreeMap::new(), done: Vec::new(), deaf: false };
         nodes().into_iter().for_each(|node| drop(run.step(Input::NodeApplied(node))));
         run.step(Input::Synced);
         run
@@ -36,7 +41,7 @@ impl Run {
 
     /// Another process over the same objects.
     pub(super) fn restart(&mut self) {
-        self.engine = engine();
+        self.engine = engine("{}");
         let pods: Vec<Pod> = self.pods.values().cloned().collect();
         pods.into_iter().for_each(|pod| drop(self.step(Input::PodApplied(pod))));
         nodes().into_iter().for_each(|node| drop(self.step(Input::NodeApplied(node))));
@@ -160,8 +165,10 @@ impl Run {
     }
 }
 
-fn engine() -> Engine {
-    Engine::new(Arc::new(Profile::parse(&Profile::DEFAULT_YAML.replace("accelerators:", RACKS)).unwrap()))
+fn engine(queues: &str) -> Engine {
+    let yaml =
+        Profile::DEFAULT_YAML.replace("accelerators:", RACKS).replace("\naccelerators:", &format!("\nqueues: {queues}\naccelerators:"));
+    Engine::new(Arc::new(Profile::parse(&yaml).unwrap()))
 }
 
 pub(super) fn nodes() -> Vec<Node> {

@@ -1,0 +1,142 @@
+//! Gangs in the lines of their queues: who is planned next, who may not have more, and who holds nobody up.
+
+use std::time::Duration;
+
+use super::run::{Run, gated};
+use crate::engine::Input;
+use crate::model::fixtures::pod;
+use crate::model::{OwnerRef, Pod, PodKey, Reason};
+
+const TWO: &str = "{list: [{name: a, namespaces: {matchNames: [a, a2]}, maximum: [{class: nvidia-gpu, devices: 32}]},
+    {name: b, namespaces: {matchNames: [b]}, weight: 3}]}";
+
+/// A gated pod of a namespace.
+fn of(namespace: &str, name: &str, gpus: u32) -> Pod {
+    gated(Pod { key: PodKey::new(namespace, name), ..pod(name).gpus(gpus) })
+}
+
+fn in_order(order: &str) -> String {
+    format!("{{list: [{{name: default, order: {order}}}]}}")
+}
+
+impl Run {
+    /// These pods are there when the planner looks for the first time.
+    fn all_at_once(&mut self, pods: Vec<Pod>) {
+        self.engine.step(self.now, Input::Desynced);
+        pods.into_iter().for_each(|pod| self.create(pod));
+        self.step(Input::Synced);
+        self.settle();
+    }
+
+    /// Those whose gates are off, by name.
+    fn released(&self) -> Vec<&str> {
+        self.pods.values().filter(|pod| !pod.gated).map(|pod| &*pod.key.name).collect()
+    }
+
+    fn reason(&self, name: &str) -> Option<Reason> {
+        let uid = super::uid(name);
+        self.engine.explain(&uid).and_then(|trace| Some(trace.refusal.as_ref()?.reason.clone()))
+    }
+}
+
+#[test]
+fn devices_go_to_queues_by_their_weights_and_who_does_not_fit_holds_nobody_up() {
+    let mut run = Run::with(TWO);
+    let mut pods: Vec<Pod> = (0..8).flat_map(|at| [of("a", &format!("a{at}"), 8), of("b", &format!("b{at}"), 8)]).collect();
+    pods.push(Pod { priority: 9, ..of("b", "large", 9) });
+    run.all_at_once(pods);
+    // Six boxes, weights 1 and 3: one for a and three for b, then both are equal and the older goes first, then b has less again.
+    assert_eq!(run.released(), ["a0", "a1", "b0", "b1", "b2", "b3"]);
+    assert_eq!(run.reason("large"), Some(Reason::InsufficientDevices));
+}
+
+#[test]
+fn a_maximum_stops_a_queue_and_no_other() {
+    let mut run = Run::with(TWO);
+    for at in 0..5 {
+        run.create(of("a", &format!("a{at}"), 8));
+    }
+    assert_eq!((run.released().len(), run.reason("a4")), (4, Some(Reason::QueueMaximum("a".into()))));
+    run.create(of("b", "b0", 8));
+    assert_eq!(run.released().len(), 5);
+    run.delete("a1");
+    assert!(run.released().contains(&"a4"), "there is room below the maximum again");
+    let refusal = {
+        run.create(of("a2", "a5", 8));
+        run.engine.explain(&super::uid("a5")).unwrap().refusal.clone().unwrap()
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "8 of nvidia-gpu; 32 of 32 are held in queue a; wait for jobs of the queue to end, or raise its maximum of nvidia-gpu in the profile"
+    );
+}
+
+#[test]
+fn a_maximum_in_boxes_lets_a_queue_fill_the_boxes_that_it_has() {
+    let mut run = Run::with("{list: [{name: a, namespaces: {matchNames: [a]}, maximum: [{class: nvidia-gpu, boxes: 2}]}]}");
+    for (at, gpus) in [8, 4, 8, 2].into_iter().enumerate() {
+        run.create(of("a", &format!("a{at}"), gpus));
+    }
+    assert_eq!((run.released().len(), run.reason("a2")), (3, Some(Reason::QueueMaximum("a".into()))));
+    run.create(of("a", "a4", 4));
+    assert_eq!(run.reason("a4"), Some(Reason::InsufficientDevices), "both boxes have at most two free");
+    run.create(of("x", "x0", 8));
+    assert_eq!(run.released().len(), 4, "others may use the rest");
+}
+
+#[test]
+fn a_priority_class_outside_the_list_is_refused_with_and_without_a_gate() {
+    let mut run = Run::with("{list: [{name: a, namespaces: {matchNames: [a]}, priorityClasses: [batch]}]}");
+    let with = |name: &str, class: Option<&str>| Pod { priority_class: class.map(Into::into), priority: 5, ..of("a", name, 1) };
+    run.create(with("fine", Some("batch")));
+    run.create(with("high", Some("urgent")));
+    run.create(with("none", None));
+    let refused = Some(Reason::PriorityClassNotAllowed("a".into()));
+    assert_eq!((run.released(), run.reason("high"), run.reason("none")), (vec!["fine"], refused.clone(), refused.clone()));
+    run.create(Pod { gated: false, ..with("ungated", Some("urgent")) });
+    assert_eq!(run.filter("ungated").err(), refused);
+    assert_eq!(run.bind_to("ungated", "r1-a").err(), refused);
+}
+
+#[test]
+fn of_equal_priority_the_namespace_goes_first_that_has_less() {
+    let mut run = Run::with("{list: [{name: default}]}");
+    run.create(of("one", "held", 8));
+    let pods = [of("one", "one", 40), of("two", "two", 40), Pod { priority: 1, ..of("one", "urgent", 41) }];
+    run.all_at_once(pods.to_vec());
+    assert_eq!(run.released(), ["held"], "none fits on one node");
+    let told: Vec<String> = run.done();
+    let place = |name: &str| told.iter().position(|text| *text == format!("say {name} insufficient-devices")).unwrap();
+    assert!(place("urgent") < place("two") && place("two") < place("one"), "{told:?}");
+}
+
+#[test]
+fn an_order_decides_who_of_equal_priority_goes_first() {
+    let job = |name: &str, gpus: u32, seconds: u64| Pod { expected: Some(Duration::from_secs(seconds)), ..of("ns", name, gpus) };
+    for (order, first) in [("priority", "long"), ("srtf", "short"), ("srsf", "small")] {
+        let mut run = Run::with(&in_order(order));
+        for at in 0..5 {
+            run.create(of("ns", &format!("held{at}"), 8));
+        }
+        run.all_at_once(vec![job("long", 8, 9000), job("short", 8, 100), job("small", 5, 120)]);
+        assert_eq!(run.released()[5..], [first], "{order}");
+    }
+}
+
+#[test]
+fn under_las_a_job_that_ran_comes_after_one_that_did_not() {
+    let mut run = Run::with(&in_order("las"));
+    let of_job = |name: &str, job: &str| {
+        let owner = OwnerRef { api_version: "batch/v1".into(), kind: "Job".into(), key: PodKey::new("ns", job), uid: job.into() };
+        Pod { controller: Some(owner), ..of("ns", name, 8) }
+    };
+    run.create(of_job("old", "job"));
+    run.bind("old");
+    run.now = run.now + Duration::from_secs(3600);
+    run.delete("old");
+    for at in 0..5 {
+        run.create(of("ns", &format!("held{at}"), 8));
+    }
+    run.all_at_once(vec![of_job("again", "job"), of_job("fresh", "other")]);
+    assert_eq!(run.released()[..1], ["fresh"], "its owner is another Job, created later");
+}

@@ -1,0 +1,25 @@
+//! `srsf`: the shortest remaining service first, which is time multiplied by devices.
+
+use super::{Job, Order};
+
+/// By the accelerator-seconds that a job has to run yet; one of which nobody knows comes last.
+#[derive(Debug)]
+pub(super) struct Srsf;
+
+impl Order for Srsf {
+    fn name(&self) -> &'static str {
+        "srsf"
+    }
+
+    fn goes_by(&self) -> &'static str {
+        "priority, then the shortest remaining service"
+    }
+
+    fn rank(&self, job: &Job) -> u128 {
+        job.remaining().map_or(u128::MAX, |remaining| remaining.as_millis().saturating_mul(u128::from(job.asks_milli)))
+    }
+
+    fn takes_turns(&self) -> bool {
+        true
+    }
+}
