@@ -351,7 +351,8 @@ mod tests {
                 "metadata": {"name": "t", "namespace": "ml", "uid": "js", "ownerReferences": owner("trainer.kubeflow.org/v1alpha1 TrainJob", "tj")}}))
         };
         let train_job = |annotations: Value| {
-            object(json!({"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob", "spec": {},
+            let suspended = annotations["gangplank.dev/suspended"] == "true";
+            object(json!({"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob", "spec": {"suspend": suspended},
                 "metadata": {"name": "t", "namespace": "ml", "uid": "tj", "annotations": annotations}}))
         };
         let (host, mut seen) = (host(), 0);

@@ -69,7 +69,7 @@ const VERBS: &[(&str, &str, &str)] = &[
 /// and watched, and patched where they can be suspended.
 pub fn verbs() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let of_kind = |reader: &'static crate::wire::gang::Reader| {
-        let verbs = ["list", "watch"].into_iter().chain(reader.suspends.then_some("patch"));
+        let verbs = ["list", "watch"].into_iter().chain(reader.suspend.map(|_| "patch"));
         verbs.map(|verb| (reader.kind.group, reader.kind.plural, verb))
     };
     VERBS.iter().copied().chain(crate::wire::gang::KINDS.iter().flat_map(of_kind))

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::engine::{Effect, Event, PodRef};
 use crate::host::{BindWrite, PodRead, WriteError, Writer};
 use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey, Reason};
+use crate::wire::gang::suspension;
 use crate::wire::{PodObject, annotations};
 
 /// Writes to the API server.
@@ -117,11 +118,7 @@ impl KubeWriter {
     async fn write_suspend(&self, owner: &OwnerRef, suspend: bool) -> Result<(), WriteError> {
         let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
-        let ours = suspend.then_some("true");
-        let patch = json!({
-            "metadata": {"uid": &*owner.uid, "annotations": {annotations::SUSPENDED: ours}},
-            "spec": {"suspend": suspend},
-        });
+        let patch = suspension(owner, suspend);
         let owners: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &owner.key.namespace, &resource);
         owners.patch(&owner.key.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(meaning)
     }

@@ -39,6 +39,9 @@ impl Engine {
 
     /// The books are complete and this replica has the voice.
     pub(in crate::engine) fn take_over(&mut self, now: Time) {
+        // Two that plan one after the other, and of whom the first wrote nothing, must not use the same numbers: nobody plans once a
+        // millisecond for long.
+        self.lane.epoch = self.lane.epoch.max(now.unix_ms());
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in &ids {
             self.drop_broken_promises(now, id);

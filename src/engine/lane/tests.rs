@@ -226,6 +226,21 @@ fn after_a_restart_promises_hold_and_a_gang_bound_in_part_becomes_whole() {
 }
 
 #[test]
+fn epochs_of_a_leader_that_wrote_no_plan_are_not_used_again() {
+    let epoch = |run: &mut Run| {
+        for name in ["a", "b"] {
+            run.create(gated(member(name, 2, 8)));
+        }
+        run.pods[&uid("a")].planned.as_ref().unwrap().epoch
+    };
+    let first = epoch(&mut Run::new());
+    let mut later = Run::new();
+    later.wait(15);
+    later.restart();
+    assert!(epoch(&mut later) >= first + 15_000, "as long after as a lease");
+}
+
+#[test]
 fn after_a_restart_a_promise_whose_devices_somebody_has_is_none() {
     let mut run = Run::new();
     for name in ["a", "b"] {

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 pub use object::GangObject;
 
@@ -33,30 +34,32 @@ pub(super) use draft::{LEVEL_BYTES_MAX, SIZE_MAX, push};
 pub struct Reader {
     /// What it is called.
     pub kind: Kind,
-    /// Whether its objects have a `spec.suspend`, which takes their pods back without failing them. Kubeflow's v1 jobs have
-    /// theirs in `spec.runPolicy`, where nobody writes.
-    pub(crate) suspends: bool,
+    /// Where its objects have the switch that takes their pods back without failing them, if they have one.
+    pub(crate) suspend: Option<&'static [&'static str]>,
     read: fn(&GangObject) -> Vec<Draft>,
 }
 
+const SPEC: Option<&[&str]> = Some(&["spec", "suspend"]);
+const RUN_POLICY: Option<&[&str]> = Some(&["spec", "runPolicy", "suspend"]);
+
 /// All of them.
 pub const KINDS: &[Reader] = &[
-    Reader { kind: pod_group::KIND, suspends: false, read: pod_group::read },
-    Reader { kind: scheduler_plugins::KIND, suspends: false, read: scheduler_plugins::read },
-    Reader { kind: volcano::KIND, suspends: false, read: volcano::read },
-    Reader { kind: koordinator::KIND, suspends: false, read: koordinator::read },
-    Reader { kind: job_set::KIND, suspends: true, read: job_set::read },
-    Reader { kind: leader_worker_set::KIND, suspends: false, read: leader_worker_set::read },
-    Reader { kind: kubeflow::PYTORCH, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::TENSORFLOW, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::MPI, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::XGBOOST, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::PADDLE, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::JAX, suspends: false, read: kubeflow::read },
-    Reader { kind: kubeflow::TRAIN_JOB, suspends: true, read: nothing },
-    Reader { kind: kube_ray::CLUSTER, suspends: true, read: kube_ray::read },
-    Reader { kind: kube_ray::JOB, suspends: true, read: nothing },
-    Reader { kind: job::KIND, suspends: true, read: job::read },
+    Reader { kind: pod_group::KIND, suspend: None, read: pod_group::read },
+    Reader { kind: scheduler_plugins::KIND, suspend: None, read: scheduler_plugins::read },
+    Reader { kind: volcano::KIND, suspend: None, read: volcano::read },
+    Reader { kind: koordinator::KIND, suspend: None, read: koordinator::read },
+    Reader { kind: job_set::KIND, suspend: SPEC, read: job_set::read },
+    Reader { kind: leader_worker_set::KIND, suspend: None, read: leader_worker_set::read },
+    Reader { kind: kubeflow::PYTORCH, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::TENSORFLOW, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::MPI, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::XGBOOST, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::PADDLE, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::JAX, suspend: RUN_POLICY, read: kubeflow::read },
+    Reader { kind: kubeflow::TRAIN_JOB, suspend: SPEC, read: nothing },
+    Reader { kind: kube_ray::CLUSTER, suspend: SPEC, read: kube_ray::read },
+    Reader { kind: kube_ray::JOB, suspend: SPEC, read: nothing },
+    Reader { kind: job::KIND, suspend: SPEC, read: job::read },
 ];
 
 /// Of a kind that only owns what stands for a gang.
@@ -83,15 +86,21 @@ pub struct Suspends {
 }
 
 impl Suspends {
-    /// The object itself, if its kind can be suspended.
+    /// The object itself, if its kind can be suspended. A switch that we wrote and that is not there is one that the installed
+    /// version of the kind does not have: the API server dropped it.
     pub fn of(object: &GangObject) -> Option<Self> {
-        reader_of(&object.api_version, &object.kind).filter(|reader| reader.suspends)?;
+        let path = reader_of(&object.api_version, &object.kind)?.suspend?;
+        let by_us = object.annotation(super::annotations::SUSPENDED) == Some("true");
+        let switch = path.iter().skip(1).try_fold(&object.spec, |value, field| value.get(*field));
+        if by_us && switch.is_none() {
+            return None;
+        }
         Some(Self {
             api_version: object.api_version.clone(),
             kind: object.kind.clone(),
             name: object.name().to_owned(),
             uid: object.uid().to_owned(),
-            by_us: object.annotation(super::annotations::SUSPENDED) == Some("true"),
+            by_us,
         })
     }
 
@@ -103,6 +112,14 @@ impl Suspends {
             uid: self.uid.as_str().into(),
         }
     }
+}
+
+/// The patch that suspends an owner or lets it go on, with the annotation that says that it was us.
+pub fn suspension(owner: &OwnerRef, suspend: bool) -> Value {
+    let switch = reader_of(&owner.api_version, &owner.kind).and_then(|reader| reader.suspend).or(SPEC).unwrap_or_default();
+    let mut patch = switch.iter().rev().fold(Value::from(suspend), |inner, field| json!({*field: inner}));
+    patch["metadata"] = json!({"uid": &*owner.uid, "annotations": {super::annotations::SUSPENDED: suspend.then_some("true")}});
+    patch
 }
 
 /// What is known of an object as an owner.

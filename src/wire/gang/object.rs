@@ -225,6 +225,7 @@ const WORDS: &[&str] = &[
     "status",
     "subGroupPolicy",
     "subGroupSize",
+    "suspend",
     "template",
     "tfReplicaSpecs",
     "topology",

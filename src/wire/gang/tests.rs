@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::all;
-use crate::model::{GangKind, GangSpec, Parts, Pod, TopologyWishes};
+use super::{Suspends, all, suspension};
+use crate::model::{GangKind, GangSpec, OwnerRef, Parts, Pod, PodKey, TopologyWishes};
 use crate::policy::Profile;
 use crate::wire::PodObject;
 use crate::wire::manifest::{gang_of_cluster, read};
@@ -88,4 +88,29 @@ fn a_name_without_end_is_cut_and_said_to_be_unreadable() {
     let pod = PodObject::deserialize(&object).unwrap().to_model(&Profile::shipped().classes).unwrap();
     assert!(pod.gang.unwrap().id.key.name.len() <= 253);
     assert!(pod.topology.unreadable.is_some());
+}
+
+#[test]
+fn each_kind_is_suspended_where_its_switch_is_and_one_without_it_is_evicted() {
+    let owner = |api_version: &str, kind: &str| OwnerRef {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        key: PodKey::new("ml", "x"),
+        uid: "u".into(),
+    };
+    let metadata = json!({"uid": "u", "annotations": {"gangplank.dev/suspended": "true"}});
+    assert_eq!(suspension(&owner("batch/v1", "Job"), true), json!({"metadata": metadata, "spec": {"suspend": true}}));
+    let mpi = owner("kubeflow.org/v2beta1", "MPIJob");
+    assert_eq!(suspension(&mpi, true), json!({"metadata": metadata, "spec": {"runPolicy": {"suspend": true}}}));
+    let resumed =
+        json!({"metadata": {"uid": "u", "annotations": {"gangplank.dev/suspended": null}}, "spec": {"runPolicy": {"suspend": false}}});
+    assert_eq!(suspension(&mpi, false), resumed);
+    // After the patch, as it is read back: with the field, or without where the API server does not know it.
+    let object = |policy: Value| {
+        let object = json!({"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "spec": {"runPolicy": policy},
+            "metadata": {"name": "x", "uid": "u", "annotations": {"gangplank.dev/suspended": "true"}}});
+        Suspends::of(&serde_json::from_value(object).unwrap()).map(|suspends| suspends.by_us)
+    };
+    assert_eq!(object(json!({"suspend": true, "cleanPodPolicy": "None"})), Some(true));
+    assert_eq!(object(json!({"cleanPodPolicy": "None"})), None);
 }

@@ -1,5 +1,6 @@
 //! Gangs through admission, a stock kube-scheduler and Gangplank, onto nodes: whole or not at all. KWOK plays the kubelets.
 
+mod company;
 mod friends;
 mod recipes;
 mod scenarios;
@@ -7,3 +8,4 @@ mod scene;
 mod seeds;
 mod trouble;
 mod undo;
+mod volumes;

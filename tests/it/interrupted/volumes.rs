@@ -6,65 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::clear;
 use crate::support::installed::{assert_granted_once, is_running, managed_namespace, node_of};
-use crate::support::{ControlPlane, Installed, NodeTemplate, Options, apply_yaml, create_kwok_nodes, wait_until};
+use crate::support::volumes::{Bound, ZONE, apply, volume_in};
+use crate::support::{ControlPlane, Installed, NodeTemplate, Options, create_kwok_nodes, wait_until};
 
-const ZONE: &str = "topology.kubernetes.io/zone";
 /// Each zone is one rack here.
 const RACK: &str = "fabric.topograph.run/tier-0";
 const MEMBERS: usize = 4;
 const RUNS_WITHIN: Duration = Duration::from_secs(40);
-
-/// When a claim gets its volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bound {
-    /// Before any pod asks for it.
-    Before,
-    /// When kube-scheduler has a node for a pod that asks for it: until then only kube-scheduler knows where that can be.
-    WithPod,
-}
-
-/// A claim, and the only volume for it, which lies in one zone.
-fn volume_in(namespace: &str, claim: &str, zone: &str, bound: Bound) -> Value {
-    let selects = json!({"matchExpressions": [{"key": ZONE, "operator": "In", "values": [zone]}]});
-    let (class, kept_for, name) = match bound {
-        Bound::Before => ("", json!({"namespace": namespace, "name": claim}), json!(format!("{namespace}-{claim}"))),
-        Bound::WithPod => (namespace, Value::Null, Value::Null),
-    };
-    let waits = json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": namespace},
-        "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer",
-    });
-    let volume = json!({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": format!("{namespace}-{claim}")},
-        "spec": {
-            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": class, "hostPath": {"path": "/none"},
-            "claimRef": kept_for,
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [selects]}},
-        },
-    });
-    let claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
-        "spec": {
-            "accessModes": ["ReadWriteMany"], "storageClassName": class, "volumeName": name,
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    });
-    match bound {
-        Bound::Before => json!([volume, claim]),
-        Bound::WithPod => json!([waits, volume, claim]),
-    }
-}
-
-async fn apply(client: &Client, namespace: &str, objects: &[Value]) -> Result<()> {
-    let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
-    apply_yaml(client, namespace, &documents.join("\n---\n")).await?;
-    Ok(())
-}
 
 /// The pod of a member with four GPUs, and with a claim where it has one.
 fn template(claim: Option<&str>, annotations: &Value) -> Value {
@@ -107,7 +60,7 @@ async fn a_gang_whose_planned_nodes_lack_a_volumes_zone_is_planned_anew_and_runs
     let installed = Installed::start(&control_plane, &client).await?;
     for (namespace, topology) in [("anywhere", json!({})), ("one-rack", json!({"gangplank.dev/topology-required": "rack"}))] {
         let namespace = managed_namespace(&client, namespace).await?;
-        apply(&client, &namespace, volume_in(&namespace, "data", "b", Bound::WithPod).as_array().context("objects")?).await?;
+        apply(&client, &namespace, &volume_in(&namespace, "data", "b", Bound::WithPod)).await?;
         let job = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train"},
             "spec": {"parallelism": MEMBERS, "completions": MEMBERS, "backoffLimit": 0, "template": template(Some("data"), &topology)},
@@ -129,7 +82,7 @@ async fn a_gang_whose_planned_nodes_lack_a_volumes_zone_is_planned_anew_and_runs
     // make these pods again.
     for (namespace, topology) in [("one-member", json!({})), ("one-member-one-rack", json!({"gangplank.dev/topology-required": "rack"}))] {
         let namespace = managed_namespace(&client, namespace).await?;
-        apply(&client, &namespace, volume_in(&namespace, "data", "b", Bound::Before).as_array().context("objects")?).await?;
+        apply(&client, &namespace, &volume_in(&namespace, "data", "b", Bound::Before)).await?;
         let mut gang = json!({"gangplank.dev/gang": "train", "gangplank.dev/gang-size": MEMBERS.to_string()});
         gang.as_object_mut().context("annotations")?.extend(topology.as_object().cloned().unwrap_or_default());
         let pods: Vec<Value> = (0..MEMBERS)

@@ -10,6 +10,7 @@ mod memory;
 mod nodes;
 mod objects;
 mod second_scheduler;
+pub mod volumes;
 
 pub use control_plane::{ControlPlane, Options};
 pub use gangplank::{Gangplank, program, scheduler_config};
