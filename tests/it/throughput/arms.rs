@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchE
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::figures::{Seen, api_requests};
+use super::figures::{Seen, api_requests, cpu_used_s};
 use crate::support::installed::{assert_granted_once, granted, install_account, managed_namespace};
 use crate::support::{ControlPlane, Gangplank, SecondScheduler, create_namespace, scheduler_config, wait_until};
 
@@ -44,14 +44,17 @@ pub(super) enum Pods {
     Gang,
     /// Each for itself; a burst of the test's own starts them.
     Single,
+    /// Each for itself and gated by us alone: it may go as soon as it is there.
+    AsTheyCome,
 }
 
 impl Arm {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Stock => "stock",
-            Self::Planned => "planned",
-            Self::WithoutAdmission => "without admission",
+    pub(super) fn name(self, pods: Pods) -> &'static str {
+        match (self, pods) {
+            (Self::Stock, _) => "stock",
+            (Self::Planned, Pods::AsTheyCome) => "planned as they come",
+            (Self::Planned, _) => "planned",
+            (Self::WithoutAdmission, _) => "without admission",
         }
     }
 
@@ -103,24 +106,25 @@ impl<'a> Bench<'a> {
     }
 
     async fn measure(&self, arm: Arm, pods: Pods, count: usize, run: usize) -> Result<Seen> {
-        let name = format!("{}-{run}", arm.name().replace(' ', "-"));
+        let name = format!("{}-{run}", arm.name(pods).replace(' ', "-"));
         let namespace =
             if arm == Arm::Planned { managed_namespace(&self.client, &name).await? } else { create_namespace(&self.client, &name).await? };
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         let watching = tokio::spawn(follow(Api::namespaced(self.client.clone(), &namespace), count));
         // Admission, and what pods cost to create, are not what is measured here.
-        let mut last = None;
+        let (mut last, mut created_at) = (None, BTreeMap::new());
         let creating = stream::iter(0..count).map(|index| create(api.clone(), pod(arm, pods, index, count)));
         let mut creating = creating.buffer_unordered(PARALLELISM);
-        let before_creation = api_requests(&self.client).await?;
+        let (before_creation, mut cpu_before) = (api_requests(&self.client).await?, cpu_used_s());
         while let Some(created) = creating.next().await {
-            created?;
-            last = Some(Instant::now());
+            let now = Instant::now();
+            created_at.insert(created?, now);
+            last = Some(now);
         }
         let mut began = last.context("no pod")?;
         let mut before = before_creation;
         if pods == Pods::Single {
-            before = api_requests(&self.client).await?;
+            (before, cpu_before) = (api_requests(&self.client).await?, cpu_used_s());
             began = Instant::now();
             stream::iter(0..count).map(|index| ungate(&api, index)).buffer_unordered(PARALLELISM).try_collect::<Vec<()>>().await?;
         }
@@ -128,6 +132,11 @@ impl<'a> Bench<'a> {
         let bound_at = tokio::time::timeout(BOUND_WITHIN, watching).await.context("not all were bound in time")???;
         let mut took: Vec<Duration> = bound_at.values().map(|at| at.saturating_duration_since(began)).collect();
         took.sort_unstable();
+        let waited = |(name, at): (&String, &Instant)| Some(at.saturating_duration_since(*created_at.get(name)?));
+        let mut from_creation: Vec<Duration> = bound_at.iter().filter_map(waited).collect();
+        from_creation.sort_unstable();
+        let cpu_s =
+            cpu_used_s().into_iter().map(|(name, used)| (name.clone(), used - cpu_before.get(&name).copied().unwrap_or(0.0))).collect();
         let writes = api_requests(&self.client).await?.since(&before);
         let all = api.list(&ListParams::default()).await?.items;
         if arm != Arm::Stock {
@@ -139,13 +148,13 @@ impl<'a> Bench<'a> {
             Ok(api.list(&ListParams::default().limit(1)).await?.items.is_empty().then_some(()))
         })
         .await?;
-        Ok(Seen { took, burst: (pods == Pods::Single).then_some(burst), writes, pods: count })
+        Ok(Seen { took, from_creation, burst: (pods == Pods::Single).then_some(burst), writes, cpu_s, pods: count })
     }
 }
 
 /// One GPU each, as in both arms.
 fn pod(arm: Arm, pods: Pods, index: usize, count: usize) -> Pod {
-    let gates = if pods == Pods::Gang { json!([]) } else { json!([{"name": GATE}]) };
+    let gates = if pods == Pods::Single { json!([{"name": GATE}]) } else { json!([]) };
     let marks =
         if pods == Pods::Gang { json!({"gangplank.dev/gang": "train", "gangplank.dev/gang-size": count.to_string()}) } else { json!({}) };
     serde_json::from_value(json!({
@@ -160,9 +169,8 @@ fn name_of(index: usize) -> String {
     format!("pod-{index:05}")
 }
 
-async fn create(api: Api<Pod>, pod: Pod) -> Result<()> {
-    api.create(&PostParams::default(), &pod).await?;
-    Ok(())
+async fn create(api: Api<Pod>, pod: Pod) -> Result<String> {
+    Ok(api.create(&PostParams::default(), &pod).await?.name_any())
 }
 
 /// Takes the test's gate away, and no other.

@@ -1,8 +1,8 @@
 //! Figures of runs, and the table of their medians.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use anyhow::Result;
 use kube::Client;
@@ -12,9 +12,14 @@ use kube::Client;
 pub(super) struct Seen {
     /// From the start to each pod's Binding, ascending.
     pub(super) took: Vec<Duration>,
+    /// From each pod's creation to its Binding, ascending.
+    pub(super) from_creation: Vec<Duration>,
     /// How long the test's own burst took.
     pub(super) burst: Option<Duration>,
+    /// From the start to the last Binding.
     pub(super) writes: Requests,
+    /// What each program spent of the processors in that time, by name.
+    pub(super) cpu_s: BTreeMap<String, f64>,
     pub(super) pods: usize,
 }
 
@@ -25,6 +30,16 @@ impl Seen {
 
     fn median_s(&self) -> f64 {
         self.took.get(self.took.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+    }
+
+    fn waited_s(&self) -> f64 {
+        self.from_creation.get(self.from_creation.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+    }
+
+    /// What the control plane and we spent a pod: unlike seconds, it does not depend on what else the machine does.
+    fn cpu_ms_a_pod(&self) -> f64 {
+        let others = |name: &str| name.starts_with("it-") || name == "kwok";
+        1000.0 * self.cpu_s.iter().filter(|(name, _)| !others(name)).map(|(_, cpu_s)| cpu_s).sum::<f64>() / self.pods as f64
     }
 }
 
@@ -41,6 +56,35 @@ impl Requests {
     fn writes(&self) -> f64 {
         self.0.iter().filter(|(what, _)| !what.starts_with("GET ")).map(|(_, count)| count).sum()
     }
+}
+
+/// Seconds of processor time that each program which this test started has used so far, by its name; our own beside them.
+pub(super) fn cpu_used_s() -> BTreeMap<String, f64> {
+    let processes: BTreeMap<u32, (u32, String, f64)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+            let fields: Vec<i64> = rest.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+            // One binary is all of the control plane's components: its first argument says which.
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            let mut words = command.split('\0');
+            let program = words.next().and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
+            let component = if program == Some("control-plane") { words.next() } else { program };
+            // proc_pid_stat(5): ppid is the 4th field, utime and stime are the 14th and 15th, in hundredths of a second.
+            let (parent, ticks) = (fields.first()?, fields.get(10)? + fields.get(11)?);
+            Some((pid, (u32::try_from(*parent).ok()?, component.unwrap_or(name).to_owned(), ticks as f64 / 100.0)))
+        })
+        .collect();
+    let ours =
+        |pid: u32| std::iter::successors(Some(pid), |pid| processes.get(pid).map(|process| process.0)).any(|pid| pid == std::process::id());
+    let mut used = BTreeMap::new();
+    for (_, (_, name, cpu_s)) in processes.iter().filter(|(pid, _)| ours(**pid)) {
+        *used.entry(name.clone()).or_default() += cpu_s;
+    }
+    used
 }
 
 /// Reads and writes of pods and Events, from the API server's own metrics.
@@ -89,13 +133,15 @@ impl Table {
     pub(super) fn line(arm: &str, seen: &Seen) -> String {
         let pods = seen.pods as f64;
         let each: Vec<String> = seen.writes.0.iter().map(|(what, count)| format!("{what} {:.2}", count / pods)).collect();
+        let spent: Vec<String> = seen.cpu_s.iter().map(|(name, cpu_s)| format!("{name} {:.2}", 1000.0 * cpu_s / pods)).collect();
         format!(
-            "{arm}: last bound after {:.2} s, half of them after {:.2} s, {:.0} pods/s; burst {:.2} s; a pod: {}",
+            "{arm}: last bound after {:.2} s, half of them after {:.2} s, {:.0} pods/s; burst {:.2} s; a pod: {}; CPU ms a pod: {}",
             seen.last_s(),
             seen.median_s(),
             pods / seen.last_s(),
             seen.burst.map_or(0.0, |burst| burst.as_secs_f64()),
-            each.join(", ")
+            each.join(", "),
+            spent.join(", ")
         )
     }
 }
@@ -108,20 +154,25 @@ fn median(mut values: Vec<f64>) -> f64 {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}; medians", self.title)?;
-        writeln!(f, "| arm | runs | last bound s | half bound s | pods/s | ratio to the first arm | writes a pod |")?;
-        writeln!(f, "|---|---|---|---|---|---|---|")?;
+        writeln!(
+            f,
+            "| arm | runs | last bound s | half bound s | pods/s | ratio to the first arm | half bound, from creation s | writes a pod | CPU ms a pod |"
+        )?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|")?;
         let of = |runs: &[Seen], pick: &dyn Fn(&Seen) -> f64| median(runs.iter().map(pick).collect());
         let first = self.arms.first().map_or(f64::NAN, |(_, runs)| of(runs, &Seen::last_s));
         for (arm, runs) in &self.arms {
             let last = of(runs, &Seen::last_s);
             writeln!(
                 f,
-                "| {arm} | {} | {last:.2} | {:.2} | {:.0} | {:.2} | {:.2} |",
+                "| {arm} | {} | {last:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} |",
                 runs.len(),
                 of(runs, &Seen::median_s),
                 of(runs, &|seen| seen.pods as f64 / seen.last_s()),
                 first / last,
+                of(runs, &Seen::waited_s),
                 of(runs, &|seen| seen.writes.writes() / seen.pods as f64),
+                of(runs, &Seen::cpu_ms_a_pod),
             )?;
         }
         Ok(())
