@@ -55,7 +55,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub journal_max_mib: u64,
     /// Answer a bind within this time; keep it below the extender's httpTimeout
-    #[arg(long, value_name = "MS", default_value_t = 1700, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 4500, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub bind_deadline_ms: u64,
     /// Compare the book with a fresh list about this often
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(5..=86_400))]

@@ -15,8 +15,8 @@ use crate::host::Writer;
 use crate::model::PodUid;
 use crate::telemetry::{Effects, Metrics};
 
-/// Writes of plans at once.
-const PLANS_PARALLEL_MAX: usize = 64;
+/// Writes of plans at once: at 10 ms each, 3,200 a second. More of them only wait in the API server, beside the Bindings.
+const PLANS_PARALLEL_MAX: usize = 32;
 /// Touches and Events at once.
 const PARALLEL_MAX: usize = 8;
 /// Touches and Events a second, above which they wait.

@@ -33,14 +33,15 @@ use crate::wire::extender::BindRequest;
 /// How long and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindLimits {
-    /// One binding from request to answer; must stay below the extender's `httpTimeout` (2 s in deploy/).
+    /// One binding from request to answer; must stay below the extender's `httpTimeout` (5 s in deploy/).
     pub deadline: Duration,
     /// One call to the API server.
     pub call: Duration,
     /// How long after becoming ready nothing is bound: a Binding that a process before this one, or the replica that had
     /// the voice, sent in its last moment lands and is seen first. At most half of `deadline`.
     pub settle: Duration,
-    /// Bindings at once.
+    /// Bindings at once. The API server answers no faster for being asked by more: what it cannot take is better kept here
+    /// than in its queues, where it would be given up and asked for again.
     pub parallel_max: usize,
     /// Bindings at once or waiting; beyond it callers are refused at once.
     pub waiting_max: usize,
@@ -49,10 +50,10 @@ pub struct BindLimits {
 impl Default for BindLimits {
     fn default() -> Self {
         Self {
-            deadline: Duration::from_millis(1700),
-            call: Duration::from_millis(800),
+            deadline: Duration::from_millis(4500),
+            call: Duration::from_secs(2),
             settle: Duration::ZERO,
-            parallel_max: 64,
+            parallel_max: 32,
             waiting_max: 1024,
         }
     }

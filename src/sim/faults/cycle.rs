@@ -12,7 +12,7 @@ use crate::model::{NodeName, Pod, PodUid};
 const FLUSH_MS: Ms = 30_000;
 const RENEW_MS: Ms = 2000;
 /// `httpTimeout` of the extender's entry.
-const TIMEOUT_MS: Ms = 2000;
+const TIMEOUT_MS: Ms = 5000;
 
 /// How an attempt ended without a node.
 enum Ended {

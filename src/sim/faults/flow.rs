@@ -59,8 +59,8 @@ enum Wanted {
 }
 
 /// `BindLimits` as `serve` sets them.
-const DEADLINE_MS: Ms = 1700;
-const CALL_MS: Ms = 850;
+const DEADLINE_MS: Ms = 4500;
+const CALL_MS: Ms = 2250;
 pub(super) const SETTLE_MS: Ms = 1000;
 const ATTEMPTS_MAX: u32 = 8;
 const THROTTLED_MS: Ms = 1000;
