@@ -219,7 +219,7 @@ impl Engine {
             let note = format!("{}: needs {}; {}; {}", refusal.reason, refusal.needed, refusal.there, refusal.remedy);
             // The dominant reason decides whether it is news; its numbers change with every pod that comes and goes.
             let news = record.told.as_ref().is_none_or(|(at, code)| code != refusal.reason.code() || now - *at > TOLD_AGAIN);
-            if news {
+            if news && !refusal.reason.is_passing() {
                 record.told = Some((now, refusal.reason.code().into()));
                 effects.push(Effect::Event(super::Event { pod: reference(pod), reason: "AcceleratorsUnavailable", note, warning: true }));
             }

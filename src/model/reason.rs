@@ -68,6 +68,11 @@ pub enum Curable {
 }
 
 impl Reason {
+    /// It is over in a moment without anybody's doing: nothing that people need to be told.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::GroupQueued | Self::PlannedElsewhere)
+    }
+
     /// A short, stable label for metrics.
     pub fn code(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 
 use super::{Gang, Step};
 use crate::book::{HolderState, Shape};
+use crate::engine::decider::reference;
 use crate::engine::filter::answer;
 use crate::engine::{Effect, Engine, FilterAnswer, FilterQuery, Output, Refused};
 use crate::gang::life::Phase;
@@ -74,6 +75,11 @@ impl Engine {
         let alone = is_alone(query);
         let placed = self.place_of(&pod.uid);
         if placed.is_some() && alone {
+            return false;
+        }
+        if placed.is_some() && pod.nominated.is_none() {
+            // It may have been shown a sample. Asked about that node alone, it shows whether it has something against it.
+            self.effects.push(Effect::Nominate { pod: reference(pod), node: placed });
             return false;
         }
         let Some(gang) = self.lane.gangs.get_mut(id) else { return false };

@@ -100,7 +100,7 @@ enum Step {
     Outside,
     /// Without a place.
     Waiting,
-    /// With a place that the book holds.
+    /// With a place that the book holds; whether its nomination was seen, or is spared.
     Planned { nominated: bool },
     /// Bound, or being bound.
     Bound,
@@ -357,10 +357,16 @@ impl Engine {
             _ if pod.node.is_some() => Step::Bound,
             _ if pod.gated_by_others || pod.deleting => Step::Outside,
             Some(holder) if holder.state == HolderState::Planned => {
-                Step::Planned { nominated: pod.nominated.as_ref() == Some(&holder.node) }
+                Step::Planned { nominated: pod.nominated.as_ref() == Some(&holder.node) || !self.nominates(pod) }
             }
             _ => Step::Waiting,
         }
+    }
+
+    /// Whether kube-scheduler is told of a pod's place before it is asked about the pod. Of few nodes it shows all that pass
+    /// its own filters, and finds the place by itself.
+    pub(super) fn nominates(&self, pod: &Pod) -> bool {
+        self.book.node_count() > self.rules(pod).profile.nominate_above_nodes
     }
 
     /// Takes what its record says of a pod.

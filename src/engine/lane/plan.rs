@@ -248,18 +248,22 @@ impl Engine {
         self.release_members(id);
     }
 
-    /// A member has a place: it is nominated there, which wakes it if it waits in kube-scheduler.
+    /// A member has a place: it is nominated there, which wakes it if it waits in kube-scheduler. A gated one is woken by
+    /// its release.
     fn placed(&mut self, now: Time, id: &GangId, uid: &PodUid, trace: Trace) {
         let Some(node) = self.place_of(uid) else { return };
         let Some(record) = self.pods.get_mut(uid) else { return };
         (record.refused, record.trace) = (None, Some(Arc::new(trace)));
-        let nominated = record.pod.nominated.as_ref() == Some(&node);
-        if !nominated {
-            self.effects.push(Effect::Nominate { pod: reference(&record.pod), node: Some(node) });
-        } else if !record.pod.gated {
-            self.effects.push(Effect::Touch(reference(&record.pod)));
-        }
         debug_assert!(now >= record.first_seen_at);
+        let pod = &self.pods[uid].pod;
+        let (known, spared) = (pod.nominated.as_ref() == Some(&node), !self.nominates(pod));
+        let nominated = known || spared;
+        let woken_by_release = pod.gated && spared;
+        if !known && !woken_by_release {
+            self.effects.push(Effect::Nominate { pod: reference(pod), node: Some(node) });
+        } else if !pod.gated {
+            self.effects.push(Effect::Touch(reference(pod)));
+        }
         if let Some(gang) = self.lane.gangs.get_mut(id) {
             gang.set(uid, Some(Step::Planned { nominated }));
         }

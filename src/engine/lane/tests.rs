@@ -390,6 +390,33 @@ fn a_single_pod_takes_the_same_lane() {
 }
 
 #[test]
+fn in_a_small_cluster_nobody_is_nominated_before_the_release() {
+    let mut run = Run::without_nominations();
+    for name in ["a", "b", "c"] {
+        run.create(gated(member(name, 3, 8)));
+    }
+    run.create(gated(pod("one").gpus(2)));
+    let expected = ["GangPlanned", "release a", "release b", "release c", "release one"];
+    assert_eq!(run.done(), expected, "and none is waited for");
+    assert_eq!(run.filter("b"), Ok("r1-b"), "kube-scheduler shows every node that passes its own filters");
+}
+
+#[test]
+fn a_member_whose_place_was_not_shown_is_nominated_there_before_another_is_looked_for() {
+    let mut run = Run::without_nominations();
+    for name in ["a", "b"] {
+        run.create(gated(member(name, 2, 8)));
+    }
+    run.done();
+    assert_eq!(run.filter_of("a", &["r1-c"]), Err(Reason::PlannedElsewhere));
+    assert_eq!(run.done(), ["nominate a r1-a"], "it may have been a sample");
+    assert_eq!(run.filter_of("a", &["r1-a"]), Ok("r1-a"));
+    assert_eq!(run.filter_of("b", &["r1-c"]), Err(Reason::PlannedElsewhere));
+    run.done();
+    assert_eq!(run.filter_of("b", &["r1-c"]), Ok("r1-c"), "nominated, and still not shown: the node was refused");
+}
+
+#[test]
 fn a_quota_that_holds_part_of_a_gang_refuses_all_of_it() {
     let mut run = Run::new();
     let hard = [(gpu(), 16)].into_iter().collect();

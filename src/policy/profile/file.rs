@@ -47,6 +47,12 @@ pub(super) struct File {
     #[serde(default = "hold_seconds_default")]
     #[cfg_attr(feature = "io", schemars(range(min = 10, max = 86400)))]
     hold_seconds: u64,
+    /// In a cluster of more nodes than this, a planned pod is nominated before its gate is taken off, so that kube-scheduler
+    /// looks at one node. In a smaller one the write costs more than it saves. 0 where kube-scheduler shows a sample of its
+    /// nodes, which is where `percentageOfNodesToScore` is not 100.
+    #[serde(default = "nominate_above_nodes_default")]
+    #[cfg_attr(feature = "io", schemars(range(min = 0, max = 100_000)))]
+    nominate_above_nodes: u32,
     /// What becomes of pods that ask for no accelerator. pass: every offered node passes untouched. place: the same
     /// policies place them, where kube-scheduler is told to ask about every pod.
     #[serde(default)]
@@ -84,6 +90,10 @@ fn hold_seconds_default() -> u64 {
     900
 }
 
+fn nominate_above_nodes_default() -> u32 {
+    1000
+}
+
 const API_VERSION: &str = "gangplank.dev/v1alpha1";
 const KIND: &str = "Profile";
 
@@ -114,12 +124,16 @@ impl File {
             Some(accelerators) => classes::check(accelerators).map_err(|mistake| mistake.within("accelerators"))?,
             None => Profile::shipped().classes,
         };
+        if self.nominate_above_nodes > 100_000 {
+            return Err(Mistake::range("nominateAboveNodes", i64::from(self.nominate_above_nodes), "0..=100000"));
+        }
         Ok(Profile {
             name: self.name,
             selects: self.selects.check(self.selectable_by_pods).map_err(|mistake| mistake.within("selects"))?,
             decide: self.decide,
             score_max: self.score_max,
             hold: Duration::from_secs(self.hold_seconds),
+            nominate_above_nodes: self.nominate_above_nodes as usize,
             plain_pods: self.plain_pods,
             weights: weights::check(self.weights).map_err(|mistake| mistake.within("weights"))?,
             prices: prices::check(self.prices).map_err(|mistake| mistake.within("prices"))?,

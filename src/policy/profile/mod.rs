@@ -52,6 +52,8 @@ pub struct Profile {
     pub score_max: i64,
     /// How long a filter's choice is held.
     pub hold: Duration,
+    /// In a cluster of more nodes a planned pod is nominated before it is released.
+    pub nominate_above_nodes: usize,
     /// What becomes of pods that ask for no accelerator.
     pub plain_pods: PlainPods,
     /// What each scoring policy's opinion is worth.

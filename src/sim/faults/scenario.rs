@@ -258,6 +258,7 @@ fn profiles(dice: &mut Dice) -> Profiles {
     let before = yaml.lines().find(|line| line.starts_with("holdSeconds:")).unwrap_or_default().to_owned();
     let yaml = yaml.replace(&before, &format!("holdSeconds: {hold}"));
     let yaml = if dice.chance(200) { yaml.replace("decide: auto", "decide: score") } else { yaml };
+    let yaml = if dice.chance(500) { yaml.replace("nominateAboveNodes: 1000", "nominateAboveNodes: 0") } else { yaml };
     Profile::parse(&yaml).map_or_else(|_| Profiles::from(Arc::new(Profile::shipped())), |profile| Profiles::from(Arc::new(profile)))
 }
 

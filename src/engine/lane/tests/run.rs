@@ -23,17 +23,30 @@ pub(super) struct Run {
     done: Vec<String>,
     /// Nominations do not arrive.
     pub(super) deaf: bool,
+    /// The profile in force.
+    profile: String,
 }
 
 impl Run {
-    /// Two racks of three nodes of eight.
+    /// Two racks of three nodes of eight, where members are nominated.
     pub(super) fn new() -> Self {
         Self::with("{}")
     }
 
     /// The same with these queues.
     pub(super) fn with(queues: &str) -> Self {
-        let mut run = Self { engine: engine(queues), now: Time::from_unix_ms(0), pods: BTreeMap::new(), done: Vec::new(), deaf: false };
+        let profile = Profile::DEFAULT_YAML.replace("\naccelerators:", &format!("\nqueues: {queues}\naccelerators:"));
+        Self::over(profile.replace("nominateAboveNodes: 1000", "nominateAboveNodes: 0"))
+    }
+
+    /// The same without nominations, as a cluster of six nodes has it by default.
+    pub(super) fn without_nominations() -> Self {
+        Self::over(Profile::DEFAULT_YAML.to_owned())
+    }
+
+    fn over(profile: String) -> Self {
+        let mut run =
+            Self { engine: engine(&profile), profile, now: Time::from_unix_ms(0), pods: BTreeMap::new(), done: Vec::new(), deaf: false };
         nodes().into_iter().for_each(|node| drop(run.step(Input::NodeApplied(node))));
         run.step(Input::Synced);
         run
@@ -41,7 +54,7 @@ impl Run {
 
     /// Another process over the same objects.
     pub(super) fn restart(&mut self) {
-        self.engine = engine("{}");
+        self.engine = engine(&self.profile);
         let pods: Vec<Pod> = self.pods.values().cloned().collect();
         pods.into_iter().for_each(|pod| drop(self.step(Input::PodApplied(pod))));
         nodes().into_iter().for_each(|node| drop(self.step(Input::NodeApplied(node))));
@@ -165,9 +178,8 @@ impl Run {
     }
 }
 
-fn engine(queues: &str) -> Engine {
-    let yaml =
-        Profile::DEFAULT_YAML.replace("accelerators:", RACKS).replace("\naccelerators:", &format!("\nqueues: {queues}\naccelerators:"));
+fn engine(profile: &str) -> Engine {
+    let yaml = profile.replace("accelerators:", RACKS);
     Engine::new(Arc::new(Profile::parse(&yaml).unwrap()))
 }
 
