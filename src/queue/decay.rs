@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::Time;
 
 /// Steps in which a half-life is made: between two of them nothing decays.
-const STEPS: u64 = 64;
+const STEPS: u128 = 64;
 /// 2^(-1/64), in 1/2^32.
 const FACTOR: u128 = 4_248_701_965;
 /// After so many half-lives nothing is left of anything.
@@ -38,10 +38,15 @@ pub(super) struct Span {
     decays: bool,
 }
 
+/// Between two instants at which things decay.
+pub(super) fn step_ms(half_life: Duration) -> u128 {
+    (half_life.as_millis() / STEPS).max(1)
+}
+
 /// The time from one instant to another, cut where things decay: at instants that do not depend on when anybody looks.
 pub(super) fn spans(from: Time, to: Time, half_life: Duration) -> impl Iterator<Item = Span> {
     let half_life_ms = u64::try_from(half_life.as_millis()).unwrap_or(u64::MAX);
-    let step_ms = (half_life_ms / STEPS).max(1);
+    let step_ms = u64::try_from(step_ms(half_life)).unwrap_or(u64::MAX);
     let (to, oldest) = (to.unix_ms(), to.unix_ms().saturating_sub(half_life_ms.saturating_mul(HALF_LIVES_MAX)));
     let mut at = from.unix_ms().max(oldest);
     std::iter::from_fn(move || {

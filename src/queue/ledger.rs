@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::decay::{Had, spans};
+use super::decay::{Had, spans, step_ms};
 use super::service::Service;
 use crate::book::Book;
 use crate::model::{AcceleratorClass, Classes, NodeName, Pod, SHARE_MILLI, Time};
@@ -185,9 +185,10 @@ impl Ledger {
         self.by_namespace.get(namespace).map_or(0, |(held, had)| self.standing(*held, *had))
     }
 
-    /// What was had, and what is held as if it were for a half-life more: of those who had nothing yet, who holds more comes later.
+    /// What was had, and what is held as if it were for one step of decay more: of those who had as much, who holds more comes
+    /// later. More than a step would favour queues of few large jobs: each is served until it holds too much.
     pub(super) fn standing(&self, held_milli: u64, had: Had) -> u128 {
-        had.milli_ms() + u128::from(held_milli) * self.rules.half_life.as_millis()
+        had.milli_ms() + u128::from(held_milli) * step_ms(self.rules.half_life)
     }
 
     /// What a queue holds of a class, in thousandths of devices.

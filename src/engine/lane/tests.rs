@@ -4,6 +4,8 @@ mod lost;
 mod missing;
 mod queues;
 mod run;
+mod shares;
+mod shop;
 mod volumes;
 
 use std::time::Duration;
