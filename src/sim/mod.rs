@@ -14,6 +14,7 @@
 mod cluster;
 mod direct;
 pub mod faults;
+pub mod jobs;
 mod objects;
 pub mod openb;
 pub mod predicate;
@@ -22,6 +23,7 @@ mod quota;
 mod scheduler;
 mod score;
 mod story;
+mod table;
 mod world;
 
 pub use cluster::{BindError, Binding, Change, Cluster, CreateError, Expired};

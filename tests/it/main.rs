@@ -14,6 +14,7 @@ mod gangs;
 mod http;
 mod install;
 mod interrupted;
+mod jobs;
 mod openb;
 mod packing;
 mod profiles;

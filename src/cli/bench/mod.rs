@@ -3,6 +3,7 @@
 //! Times are medians over several runs in one process, after a warm-up; a single run says little on a busy machine.
 
 mod gangs;
+mod jobs;
 mod openb;
 mod percentiles;
 mod preempt;
@@ -32,6 +33,10 @@ enum Bench {
     Topology(topology::TopologyArgs),
     /// Gangs: plans of whole ones, proof that one cannot fit, and what single pods cost
     Gangs(gangs::GangsArgs),
+    /// Jobs of a Muri trace on 8 nodes of 8 GPUs: completion times and waits under our orders, beside what was published
+    Muri(jobs::MuriArgs),
+    /// Jobs of the Philly trace: waits, beside first come, first served
+    Philly(jobs::PhillyArgs),
     /// TPU slices on whole pods until the first refusal, beside a plain first-fit
     Tpu(tpu::TpuArgs),
 }
@@ -46,6 +51,8 @@ impl Run for BenchArgs {
             Bench::Openb(args) => openb::run(&args, console),
             Bench::Topology(args) => topology::run(&args, console),
             Bench::Gangs(args) => gangs::run(&args, console),
+            Bench::Muri(args) => jobs::muri(&args, console),
+            Bench::Philly(args) => jobs::philly(&args, console),
             Bench::Tpu(args) => tpu::run(&args, console),
         }
     }

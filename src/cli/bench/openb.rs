@@ -77,6 +77,8 @@ pub(super) struct Seeds(pub(super) Vec<u64>);
 
 /// How the engine is named among the policies.
 const OURS: &str = "gangplank";
+/// Whose form lists have.
+const FORM: &str = "cluster-trace-gpu-v2023";
 /// Lists are read whole.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 const SEEDS_MAX: usize = 1000;
@@ -134,12 +136,12 @@ struct Scene {
 impl Scene {
     fn read(args: &OpenbArgs) -> anyhow::Result<Self> {
         anyhow::ensure!((0.0..=100.0).contains(&args.tune), "--tune {} is not within 0..=100", args.tune);
-        let nodes = parsed(&args.nodes, Nodes::parse)?.every(args.every);
-        let pods = parsed(&args.pods, |text| Pods::parse(text, &nodes))?;
+        let nodes = parsed(&args.nodes, FORM, Nodes::parse)?.every(args.every);
+        let pods = parsed(&args.pods, FORM, |text| Pods::parse(text, &nodes))?;
         let beside = args.pods.with_file_name("expected_summary.csv");
         let published = match &args.published {
-            Some(file) => parsed(file, Published::parse)?,
-            None if beside.is_file() => parsed(&beside, Published::parse)?,
+            Some(file) => parsed(file, FORM, Published::parse)?,
+            None if beside.is_file() => parsed(&beside, FORM, Published::parse)?,
             None => Published::default(),
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above to be small and not negative")]
@@ -182,8 +184,9 @@ impl Scene {
     }
 }
 
-fn parsed<T>(file: &Path, parse: impl FnOnce(&str) -> Result<T, ListError>) -> anyhow::Result<T> {
-    let advice = |problem: String| Advice::new(problem, "give lists as cluster-trace-gpu-v2023 has them, see docs/benchmarks.md");
+/// Reads a list; `form` says where such lists come from.
+pub(super) fn parsed<T>(file: &Path, form: &str, parse: impl FnOnce(&str) -> Result<T, ListError>) -> anyhow::Result<T> {
+    let advice = |problem: String| Advice::new(problem, format!("give lists as {form} has them, see docs/benchmarks.md"));
     let bytes = std::fs::metadata(file).map_err(|error| advice(format!("cannot read {}: {error}", file.display())))?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(advice(format!("{} has {bytes} bytes, at most {FILE_BYTES_MAX} are read", file.display())).into());
@@ -233,7 +236,7 @@ fn clock_ns() -> u64 {
 }
 
 /// Runs every job on as many threads as there are cores; results in the order of the jobs.
-fn side_by_side<J: Sync, R: Send>(jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
+pub(super) fn side_by_side<J: Sync, R: Send>(jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<R>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());

@@ -31,6 +31,7 @@ mod tests;
 
 use std::fmt;
 
+pub use crate::sim::table::ListError;
 pub use best_fit::BestFit;
 pub use curve::{Curve, Spread};
 pub use dot_product::DotProduct;
@@ -38,7 +39,7 @@ pub use fgd::{Fgd, Usual};
 pub use fill::{Broken, Fill, fill};
 pub use first_fit::FirstFit;
 pub use gpu_packing::GpuPacking;
-pub use list::{ListError, NodeSpec, Nodes, PodSpec, Pods};
+pub use list::{NodeSpec, Nodes, PodSpec, Pods};
 pub use order::arrivals;
 pub use ours::Ours;
 pub use published::Published;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::list::Table;
 use super::{ListError, Spread};
+use crate::sim::table::Table;
 
 /// Published figures, by list and policy.
 #[derive(Clone, Debug, Default)]
