@@ -66,6 +66,7 @@ impl Api {
             .route("/api/v1/book", get(views::book))
             .route("/api/v1/digest", get(views::digest))
             .route("/api/v1/gangs", get(views::gangs))
+            .route("/api/v1/preemptions", get(views::preemptions))
             .route("/api/v1/gangs/{namespace}/{name}", get(views::gang))
             .route("/api/v1/journal", get(views::journal))
             .route("/api/v1/queues", get(views::queues))

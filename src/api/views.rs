@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
-use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView, QueuesView};
+use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView};
 
 /// Alive: the process answers.
 pub(super) async fn healthz() -> Response {
@@ -59,6 +59,11 @@ pub(super) async fn gangs(State(api): State<Api>) -> Response {
 /// The queues of the profile, and what each has.
 pub(super) async fn queues(State(api): State<Api>) -> Response {
     view_json(&api.host.look(QueuesView::of))
+}
+
+/// Whose room was taken for whom.
+pub(super) async fn preemptions(State(api): State<Api>) -> Response {
+    view_json(&api.host.look(PreemptionsView::of))
 }
 
 /// Gangs of one name, and where their members are.

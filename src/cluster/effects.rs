@@ -45,7 +45,7 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
                     metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
                 }
             }
-            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
+            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Notice { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
                 let Ok(permit) = permits.clone().acquire_owned().await else { return };
                 tokio::spawn(write(effect, writer.clone(), metrics.clone(), permit));
             }
@@ -92,9 +92,12 @@ impl Lately {
             Effect::Touch(pod) => ((pod.uid.clone(), "touch"), TOUCH_AGAIN),
             Effect::Event(event) => ((event.pod.uid.clone(), event.reason), EVENT_AGAIN),
             // The engine repeats these only where it must.
-            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Condition { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
-                return false;
-            }
+            Effect::Nominate { .. }
+            | Effect::Release { .. }
+            | Effect::Condition { .. }
+            | Effect::Notice { .. }
+            | Effect::Evict { .. }
+            | Effect::Suspend { .. } => return false,
         };
         if self.0.get(&key).is_some_and(|done| now.saturating_duration_since(*done) < again) {
             return true;

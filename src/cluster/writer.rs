@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::engine::{Effect, Event, PodRef};
 use crate::host::{BindWrite, PodRead, WriteError, Writer};
-use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey, Reason};
+use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey, Reason, Time};
 use crate::wire::gang::suspension;
 use crate::wire::{PodObject, annotations};
 
@@ -115,6 +115,12 @@ impl KubeWriter {
         pods.evict(&pod.key.name, &params).await.map(drop).map_err(meaning)
     }
 
+    async fn write_notice(&self, pod: &PodRef, at: Option<Time>) -> Result<(), WriteError> {
+        let patch = json!({"metadata": {"uid": pod.uid.as_str(), "annotations": {annotations::PREEMPT_NOTICE: at.map(rfc_3339)}}});
+        let pods = self.pods(&pod.key.namespace);
+        pods.patch(&pod.key.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(meaning)
+    }
+
     async fn write_suspend(&self, owner: &OwnerRef, suspend: bool) -> Result<(), WriteError> {
         let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
@@ -141,6 +147,11 @@ impl KubeWriter {
         };
         self.recorder.publish(&event, &regarding).await.map_err(meaning)
     }
+}
+
+fn rfc_3339(at: Time) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at.unix_ms()).unwrap_or(i64::MAX));
+    at.map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// Node, devices and environment values in one object.
@@ -216,6 +227,7 @@ impl Writer for KubeWriter {
                 Effect::Nominate { pod, node } => self.write_nomination(pod, node.as_ref()).await,
                 Effect::Release { pod, plan } => self.write_release(pod, plan.as_ref()).await,
                 Effect::Condition { pod, reason } => self.write_condition(pod, reason).await,
+                Effect::Notice { pod, at } => self.write_notice(pod, *at).await,
                 Effect::Evict { pod, why } => self.write_eviction(pod, why).await,
                 Effect::Suspend { owner, suspend } => self.write_suspend(owner, *suspend).await,
             }

@@ -85,6 +85,8 @@ pub struct Census {
     pub refused: BTreeMap<&'static str, u64>,
     /// Holds that nobody confirmed in time, since the start.
     pub holds_expired: u64,
+    /// Victims that were told to go since the start: `gang`, `surplus` or `pod`.
+    pub preemptions: BTreeMap<&'static str, u64>,
     /// Gangs of more than one pod by phase.
     pub gangs: BTreeMap<&'static str, usize>,
 }
@@ -140,8 +142,8 @@ impl Engine {
             Input::VolumeDeleted(name) => self.volume_deleted(&name),
             Input::QuotaApplied(quota) => self.quota_applied(now, quota),
             Input::QuotaDeleted { namespace, name } => self.quota_deleted(now, namespace, name),
-            Input::BudgetApplied(budget) => drop(self.budgets.insert((budget.namespace.clone(), budget.name.clone()), budget)),
-            Input::BudgetDeleted { namespace, name } => drop(self.budgets.remove(&(namespace, name))),
+            Input::BudgetApplied(budget) => self.budget_applied(budget),
+            Input::BudgetDeleted { namespace, name } => self.budget_deleted(namespace, name),
             Input::PriorityClassApplied(class) => drop(self.priority_classes.insert(class.name.clone(), class)),
             Input::PriorityClassDeleted(name) => drop(self.priority_classes.remove(&name)),
             Input::TopologyApplied { name, label_keys } => self.topology_applied(name, label_keys),
@@ -265,6 +267,7 @@ impl Engine {
             drift: self.counts.drift.clone(),
             refused: self.counts.refused.clone(),
             holds_expired: self.counts.holds_expired,
+            preemptions: self.lane.ledger.counts(),
             gangs: self.lane.census(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::book::{HolderState, Load};
-use crate::model::{Node, NodeName, Pod, PodPhase, PodUid, Quota, Time};
+use crate::model::{Budget, Node, NodeName, Pod, PodPhase, PodUid, Quota, Time};
 
 /// How old a filter's hold must be before "unschedulable" on the pod can be news about it and not about an attempt
 /// before it: the watch may lag behind the filter call.
@@ -60,6 +60,8 @@ impl Engine {
         if held.is_some() {
             self.gained(now);
         }
+        // Nobody takes the place of a pod that made room.
+        let held = if self.victim_gone(now, uid, held.as_ref()) { None } else { held };
         self.lane_gone(now, uid, record.map(|record| record.pod).zip(held));
     }
 
@@ -68,9 +70,11 @@ impl Engine {
         if pod.phase == PodPhase::Succeeded && pod.gang.is_some() {
             self.queues.service.gone(now, &pod.uid);
             self.pods.remove(&pod.uid);
-            if self.book.release(&pod.uid).is_some() {
+            let held = self.book.release(&pod.uid);
+            if held.is_some() {
                 self.gained(now);
             }
+            self.victim_gone(now, &pod.uid, held.as_ref());
             self.lane_done(now, pod);
         } else {
             self.pod_deleted(now, &pod.uid);
@@ -129,6 +133,22 @@ impl Engine {
     pub(super) fn node_deleted(&mut self, name: &NodeName) {
         self.fabric.remove_node(name);
         self.book.remove_node(name);
+    }
+
+    /// More of its pods may go than before: who was refused may find victims now.
+    pub(super) fn budget_applied(&mut self, budget: Budget) {
+        let key = (budget.namespace.clone(), budget.name.clone());
+        let allowed = budget.disruptions_allowed;
+        let before = self.budgets.insert(key, budget);
+        if before.is_some_and(|before| before.disruptions_allowed < allowed) {
+            self.lane.gained();
+        }
+    }
+
+    pub(super) fn budget_deleted(&mut self, namespace: Arc<str>, name: Arc<str>) {
+        if self.budgets.remove(&(namespace, name)).is_some() {
+            self.lane.gained();
+        }
     }
 
     pub(super) fn quota_applied(&mut self, now: Time, quota: Quota) {

@@ -139,6 +139,13 @@ pub enum Effect {
         /// Why, for people.
         why: &'static str,
     },
+    /// Write on a pod when it will be evicted, or take that back.
+    Notice {
+        /// Which pod.
+        pod: PodRef,
+        /// When; none: it will not be.
+        at: Option<Time>,
+    },
     /// Write `spec.suspend` of an owner, and beside it that it was us.
     Suspend {
         /// Which owner.
@@ -158,6 +165,7 @@ impl Effect {
             Self::Release { .. } => "release",
             Self::Condition { .. } => "condition",
             Self::Evict { .. } => "evict",
+            Self::Notice { .. } => "notice",
             Self::Suspend { .. } => "suspend",
         }
     }

@@ -1,9 +1,11 @@
-//! preempt: a veto. kube-scheduler proposes victims by integers; a proposal stands only if its devices would then
-//! really do, and if no victim is above its reach.
+//! preempt: a veto. kube-scheduler proposes victims by integers, pod by pod; a proposal stands only if its devices would then
+//! really do, and if the planner could have taken these victims: by the same rules, never a part of a gang, never one
+//! more than a disruption budget allows. That holds for preemptors that ask for no device, too.
 
 use super::decider::shape;
 use super::{Answer, Engine, Output, PreemptCandidate, PreemptChoice, PreemptQuery};
 use crate::model::{Pod, PodUid};
+use crate::preempt::rules::{Standing, reach};
 
 impl Engine {
     pub(super) fn preempt(&mut self, query: PreemptQuery<'_>) -> Output {
@@ -21,8 +23,7 @@ impl Engine {
     }
 
     fn stands(&mut self, pod: &Pod, candidate: &PreemptCandidate<'_>) -> bool {
-        let below = |uid: &PodUid| self.pods.get(uid).is_none_or(|victim| victim.pod.priority < pod.priority);
-        if candidate.victims.is_empty() || !candidate.victims.iter().all(below) {
+        if candidate.victims.is_empty() || !self.may_take(pod, &candidate.victims) {
             return false;
         }
         if pod.request.is_empty() {
@@ -40,6 +41,22 @@ impl Engine {
         let fits = self.book.node(candidate.node).is_some_and(|entry| entry.fits(&shape).is_ok());
         self.book.rollback(mark);
         fits
+    }
+
+    /// Whether the planner could have taken these for the pod. Of pods that ask for nothing managed nothing is known: kube-scheduler's
+    /// word stands for them.
+    fn may_take(&self, pod: &Pod, victims: &[PodUid]) -> bool {
+        let preemptor = Standing { priority: pod.priority, never_preempts: pod.never_preempts };
+        let known: Vec<&Pod> = victims.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
+        let allowed = |victim: &&Pod| {
+            let standing = Standing { priority: victim.priority, never_preempts: false };
+            reach(preemptor, standing).is_some() && !self.stays(victim)
+        };
+        let kept = self.budgets.values().all(|budget| {
+            let under = known.iter().filter(|victim| victim.key.namespace == budget.namespace && budget.covers(&victim.labels)).count();
+            under <= usize::try_from(budget.disruptions_allowed).unwrap_or(0)
+        });
+        kept && known.iter().all(allowed) && self.leaves_gangs_whole(victims)
     }
 
     /// kube-scheduler reads the first victim's priority as the highest (preemption.go, pickOneNode).

@@ -90,6 +90,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::GroupIncomplete => "create the missing members".into(),
         Reason::MembersNotCreated => "mend what refuses the missing members".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
+        Reason::RoomComing => "none needed: it is planned when they are gone".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),
         Reason::QueueMaximum(name) => format!("raise the maximum of queue {name}"),
         Reason::PriorityClassNotAllowed(name) => format!("name a priority class that queue {name} allows"),

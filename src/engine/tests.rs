@@ -335,10 +335,11 @@ fn a_share_carries_its_environment() {
 
 #[test]
 fn preemption_is_vetoed_where_the_devices_would_not_do_or_a_victim_is_not_below() {
-    let mut rig = Rig::new([node("a", 4), node("b", 4), node("c", 4)]);
+    let mut rig = Rig::new([node("a", 4), node("b", 4), node("c", 4), node("d", 1)]);
     for (name, place, gpus, priority) in [("low", "a", 4, 1), ("half", "b", 2, 1), ("rest", "b", 2, 1), ("high", "c", 4, 9)] {
-        rig.step(Input::PodApplied(pod(name).gpus(gpus).priority(priority).on(place)));
+        rig.step(Input::PodApplied(pod(name).gpus(gpus).priority(priority).of_job(name).on(place)));
     }
+    rig.step(Input::PodApplied(pod("orphan").gpus(1).on("d")));
     let preemptor = pod("p").gpus(4).priority(5);
     let candidate =
         |node, victims: &[&str]| PreemptCandidate { node, victims: victims.iter().map(|name| pod(name).uid).collect(), pdb_violations: 0 };
@@ -353,6 +354,7 @@ fn preemption_is_vetoed_where_the_devices_would_not_do_or_a_victim_is_not_below(
     assert_eq!(ask(&preemptor, &[candidate("b", &["half", "rest"])]), ["b"]);
     assert_eq!(ask(&Pod { never_preempts: true, ..preemptor.clone() }, &proposals), Vec::<String>::new());
     assert_eq!(ask(&pod("plain").priority(5), &[candidate("a", &["low"]), candidate("c", &["high"])]), ["a"], "plain preemptors too");
+    assert_eq!(ask(&pod("plain").priority(5), &[candidate("d", &["orphan"])]), Vec::<String>::new(), "nobody would create it again");
     assert_eq!(ask(&pod("plain").priority(5), &[candidate("a", &["unrecorded"])]), ["a"], "victims that are none of our business");
 }
 

@@ -20,6 +20,11 @@ pub enum Phase {
     Collecting,
     /// All that are needed are there, and wait for a plan.
     Queued,
+    /// Victims are on their way out, and what they free is held for it.
+    Preempting {
+        /// When those that are not gone are no longer waited for.
+        until: Time,
+    },
     /// The plan holds their devices; nominations are on their way.
     Reserved {
         /// Without waiting longer for nominations: they are hints.
@@ -49,6 +54,7 @@ impl Phase {
         match self {
             Self::Collecting => "collecting",
             Self::Queued => "queued",
+            Self::Preempting { .. } => "preempting",
             Self::Reserved { .. } => "reserved",
             Self::Released { .. } => "released",
             Self::Bound => "bound",
@@ -57,7 +63,7 @@ impl Phase {
     }
 
     /// Every phase by name, in the order of a life.
-    pub const NAMES: [&'static str; 6] = ["collecting", "queued", "reserved", "released", "bound", "undoing"];
+    pub const NAMES: [&'static str; 7] = ["collecting", "queued", "preempting", "reserved", "released", "bound", "undoing"];
 
     /// The gates came off just now.
     pub fn released(now: Time) -> Self {
@@ -77,7 +83,7 @@ impl Phase {
     /// When time alone moves it on.
     pub fn deadline(self) -> Option<Time> {
         match self {
-            Self::Reserved { until } | Self::Released { until, .. } | Self::Undoing { until } => Some(until),
+            Self::Preempting { until } | Self::Reserved { until } | Self::Released { until, .. } | Self::Undoing { until } => Some(until),
             Self::Collecting | Self::Queued | Self::Bound => None,
         }
     }
@@ -130,6 +136,8 @@ pub enum Act {
     Undo,
     /// Let a suspended owner go on.
     Resume,
+    /// Wait for victims no longer, and keep what is free by now.
+    Lapse,
 }
 
 /// How long nominations are waited for.
@@ -139,6 +147,8 @@ pub const BINDING: Duration = Duration::from_secs(11);
 /// How long those that are taken back may take to be gone, before that is asked for again: most pods end within their 30 s of
 /// grace, and asking twice is harmless.
 pub const UNDO: Duration = Duration::from_secs(20);
+/// How long victims may take to be gone, from their eviction on.
+pub const VICTIMS: Duration = Duration::from_secs(120);
 /// How often they are reminded before the plan is undone.
 pub const REMINDERS: u32 = 1;
 /// How long a gang may be rolled forward in all, from its release on: places are found anew for members within it, not after it.
@@ -150,6 +160,8 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Collecting | Phase::Queued if members.are_bound() => (Phase::Bound, Act::Rest),
         Phase::Collecting if members.are_there() => (Phase::Queued, Act::Rest),
         Phase::Queued if !members.are_there() => (Phase::Collecting, Act::Rest),
+        Phase::Preempting { .. } if !members.are_there() => (Phase::Collecting, Act::GiveBack),
+        Phase::Preempting { until } if until <= now => (Phase::Queued, Act::Lapse),
         Phase::Reserved { .. } | Phase::Released { .. } if members.bound == 0 && !members.have_places() => {
             (Phase::Collecting, Act::GiveBack)
         }
@@ -166,9 +178,13 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Bound if members.bound == 0 => (Phase::Collecting, Act::Rest),
         Phase::Undoing { .. } if members.bound == 0 => (Phase::Collecting, Act::Resume),
         Phase::Undoing { until } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
-        Phase::Collecting | Phase::Queued | Phase::Reserved { .. } | Phase::Released { .. } | Phase::Bound | Phase::Undoing { .. } => {
-            (phase, Act::Rest)
-        }
+        Phase::Collecting
+        | Phase::Queued
+        | Phase::Preempting { .. }
+        | Phase::Reserved { .. }
+        | Phase::Released { .. }
+        | Phase::Bound
+        | Phase::Undoing { .. } => (phase, Act::Rest),
     }
 }
 
@@ -184,6 +200,7 @@ mod tests {
         let mut phases = vec![Phase::Collecting, Phase::Queued, Phase::Bound];
         for until in [PAST, LATER] {
             phases.push(Phase::Undoing { until });
+            phases.push(Phase::Preempting { until });
             phases.push(Phase::Reserved { until });
             for by in [PAST, LATER].into_iter().filter(|by| *by >= until) {
                 phases.extend((0..=REMINDERS).map(|reminded| Phase::Released { until, reminded, by }));
@@ -249,7 +266,7 @@ mod tests {
             let (following, _) = next(phase, &members, NOW);
             let ends = following.deadline().is_some();
             // The planner never leaves members with places in these two.
-            let never = matches!(phase, Phase::Collecting | Phase::Queued);
+            let never = matches!(phase, Phase::Collecting | Phase::Queued | Phase::Preempting { .. });
             assert!(!part || ends || never, "{phase:?} {members:?} -> {following:?}");
         }
     }
@@ -287,7 +304,7 @@ mod tests {
         let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
         let names: Vec<&str> = rows.iter().filter_map(|row| row.split('`').nth(1)).collect();
         assert_eq!(names, Phase::NAMES);
-        let deadlines = [("reserved", NOMINATION), ("released", BINDING), ("undoing", UNDO)];
+        let deadlines = [("preempting", VICTIMS), ("reserved", NOMINATION), ("released", BINDING), ("undoing", UNDO)];
         for (phase, row) in names.iter().zip(&rows) {
             let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
             match deadlines.iter().find(|(name, _)| name == phase) {

@@ -31,6 +31,10 @@ impl Host {
             let counter = metrics.refused.with_label_values(&[reason]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        for (victim, total) in census.preemptions {
+            let counter = metrics.preemptions.with_label_values(&[victim]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
         self.tell_of_fabric();
         metrics.holds_expired.inc_by(census.holds_expired.saturating_sub(metrics.holds_expired.get()));
     }

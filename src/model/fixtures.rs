@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    ContainerRequest, ContainerRole, Device, DeviceId, Health, Link, LinkKind, Node, NodeName, NodeReport, Pod, PodKey, PodPhase, PodUid,
-    Pool, ResourceName, ShareRequest,
+    ContainerRequest, ContainerRole, Device, DeviceId, Health, Link, LinkKind, Node, NodeName, NodeReport, OwnerRef, Pod, PodKey, PodPhase,
+    PodUid, Pool, ResourceName, ShareRequest,
 };
 
 /// `nvidia.com/gpu`.
@@ -41,6 +41,13 @@ impl Pod {
     pub fn on(mut self, node: &str) -> Self {
         self.node = Some(NodeName::from(node));
         self.phase = PodPhase::Running;
+        self
+    }
+
+    /// Of a Job of this name.
+    pub fn of_job(mut self, name: &str) -> Self {
+        let key = PodKey::new(self.key.namespace.clone(), name);
+        self.controller = Some(OwnerRef { api_version: "batch/v1".into(), kind: "Job".into(), key, uid: name.into() });
         self
     }
 

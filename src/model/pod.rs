@@ -1,5 +1,6 @@
 //! A pod as placement sees it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub struct Pod {
     pub uid: PodUid,
     /// Name for people and API calls.
     pub key: PodKey,
+    /// `metadata.labels`, by which disruption budgets select it.
+    pub labels: Arc<BTreeMap<Arc<str>, Arc<str>>>,
     /// `spec.nodeName`, once bound.
     pub node: Option<NodeName>,
     /// `status.nominatedNodeName`.
@@ -74,6 +77,7 @@ impl Pod {
         Self {
             uid,
             key,
+            labels: Arc::default(),
             node: None,
             nominated: None,
             phase: PodPhase::Pending,

@@ -54,6 +54,8 @@ pub enum Reason {
     MembersNotCreated,
     /// The pod's group has all its members and waits for its turn to be planned.
     GroupQueued,
+    /// Pods of lower priority are on their way out to make room.
+    RoomComing,
     /// The plan of the pod's group has it elsewhere, and that node was not offered.
     PlannedElsewhere,
 }
@@ -70,7 +72,7 @@ pub enum Curable {
 impl Reason {
     /// It is over in a moment without anybody's doing: nothing that people need to be told.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::GroupQueued | Self::PlannedElsewhere)
+        matches!(self, Self::GroupQueued | Self::RoomComing | Self::PlannedElsewhere)
     }
 
     /// A short, stable label for metrics.
@@ -99,6 +101,7 @@ impl Reason {
             Self::GroupIncomplete => "group-incomplete",
             Self::MembersNotCreated => "members-not-created",
             Self::GroupQueued => "group-queued",
+            Self::RoomComing => "room-coming",
             Self::PlannedElsewhere => "planned-elsewhere",
         }
     }
@@ -127,6 +130,7 @@ impl fmt::Display for Reason {
             Self::GroupIncomplete => f.write_str("gangplank: waiting for the other members of the group"),
             Self::MembersNotCreated => f.write_str("gangplank: members of the group cannot be created"),
             Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
+            Self::RoomComing => f.write_str("gangplank: pods of lower priority are making room"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")

@@ -138,7 +138,7 @@ impl Direct {
                 Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
                 // What an event says is in the trace too; nothing here can be suspended.
                 Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
-                Effect::Event(_) | Effect::Suspend { .. } => {}
+                Effect::Event(_) | Effect::Notice { .. } | Effect::Suspend { .. } => {}
             }
         }
     }

@@ -76,6 +76,8 @@ table! {
     relists: IntCounterVec = "gangplank_relists_total" ["outcome"];
     /// Questions refused by reason.
     refused: IntCounterVec = "gangplank_refusals_total" ["reason"];
+    /// Victims that were told to go, by what they are.
+    preemptions: IntCounterVec = "gangplank_preemptions_total" ["victim"];
     /// Holds that no bind followed in time.
     holds_expired: IntCounter = "gangplank_holds_expired_total" [];
     /// Broken invariants by kind, found by the running check.

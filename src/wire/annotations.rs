@@ -50,6 +50,8 @@ pub const PLAN: &str = "gangplank.dev/plan";
 pub const RANK: &str = "gangplank.dev/rank";
 /// That we suspended a Job or the like, to take its pods back. Only Gangplank writes it.
 pub const SUSPENDED: &str = "gangplank.dev/suspended";
+/// When the pod will be evicted to make room, in RFC 3339: what runs in it may save its work until then.
+pub const PREEMPT_NOTICE: &str = "gangplank.dev/preempt-notice";
 /// The scheduling gate that holds a pod until it is planned.
 pub const GATE: &str = "gangplank.dev/gang";
 /// What the annotations behind env entries begin with. Only Gangplank writes them.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};
-use crate::engine::{Engine, GangStatus, MemberStatus, QueueClass, QueueStatus, Trace};
+use crate::engine::{Engine, Eviction, GangStatus, MemberStatus, QueueClass, QueueStatus, Trace};
 use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason, Refusal};
 use crate::policy::QueueAmount;
 use crate::topology::partitions::{self, Cut};
@@ -328,6 +328,43 @@ impl From<GangStatus> for GangView {
             held_by: Vec::new(),
             members: status.members.into_iter().map(member).collect(),
         }
+    }
+}
+
+/// Whose room was taken for whom, the newest last.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreemptionsView {
+    /// One entry a victim; the last 512 since the start of this process.
+    pub preemptions: Vec<PreemptionView>,
+}
+
+/// One victim.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "explained at engine::Eviction")]
+pub struct PreemptionView {
+    pub at_unix_ms: u64,
+    pub victim: String,
+    pub pods: Vec<String>,
+    pub preemptor: String,
+    pub why: String,
+    /// Accelerator-seconds since the last checkpoint.
+    pub lost_seconds: u64,
+}
+
+impl PreemptionsView {
+    /// The ledger.
+    pub fn of(engine: &Engine) -> Self {
+        let view = |entry: &Eviction| PreemptionView {
+            at_unix_ms: entry.at.unix_ms(),
+            victim: entry.victim.clone(),
+            pods: entry.pods.iter().map(ToString::to_string).collect(),
+            preemptor: entry.preemptor.clone(),
+            why: entry.why.clone(),
+            lost_seconds: entry.cost.lost_ms / 1000,
+        };
+        Self { preemptions: engine.evictions().map(view).collect() }
     }
 }
 

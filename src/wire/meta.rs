@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -198,6 +199,11 @@ pub(super) fn cpu_milli(amount: &QuantityText) -> u64 {
 /// Memory in bytes; what cannot be read as for [`cpu_milli`].
 pub(super) fn memory_bytes(amount: &QuantityText) -> u64 {
     amount.read().map_or(MEMORY_BYTES_MAX, |amount| amount.units_rounded_up().min(MEMORY_BYTES_MAX))
+}
+
+/// `metadata.labels`.
+pub(super) fn labels(metadata: &ObjectMeta) -> BTreeMap<Arc<str>, Arc<str>> {
+    metadata.labels.iter().flatten().map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::meta::{self, Amounts};
+use super::pod::LabelSelector;
 use super::pod::NodeSelector;
+use super::pod::constraints::label_selector;
 use super::pod::constraints::terms;
 use crate::model::{Budget, Classes, PodKey, PriorityClass, Quota, ResourceName, Volume};
 
@@ -53,7 +55,17 @@ pub struct BudgetObject {
     #[serde(default, deserialize_with = "meta::lean")]
     pub metadata: ObjectMeta,
     #[serde(default, deserialize_with = "meta::null_default")]
+    pub spec: BudgetSpec,
+    #[serde(default, deserialize_with = "meta::null_default")]
     pub status: BudgetStatus,
+}
+
+/// `spec` of a PodDisruptionBudget.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the words of the Kubernetes API")]
+pub struct BudgetSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
 }
 
 /// `status` of a PodDisruptionBudget.
@@ -68,10 +80,12 @@ pub struct BudgetStatus {
 meta::resource!(BudgetObject, "PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", NamespaceResourceScope);
 
 impl BudgetObject {
-    /// How many more of its pods may go now; none before its controller has counted.
+    /// How many more of its pods may go now; none before its controller has counted. A selector that cannot be read covers
+    /// the whole namespace.
     pub fn to_model(&self) -> Budget {
         let (namespace, name) = names(&self.metadata);
-        Budget { namespace, name, disruptions_allowed: self.status.disruptions_allowed.max(0) }
+        let selector = self.spec.selector.as_ref().map(|selector| label_selector(selector).unwrap_or_default());
+        Budget { namespace, name, selector, disruptions_allowed: self.status.disruptions_allowed.max(0) }
     }
 }
 

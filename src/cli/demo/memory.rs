@@ -193,7 +193,7 @@ impl Memory {
                 Effect::Evict { pod, .. } => drop(state.cluster.delete_pod(&pod.uid)),
                 // The table tells who waits and why; nothing here can be suspended.
                 Effect::Condition { pod, reason } => drop(state.conditions.insert(pod.uid.clone(), reason.to_string())),
-                Effect::Event(_) | Effect::Suspend { .. } => {}
+                Effect::Event(_) | Effect::Notice { .. } | Effect::Suspend { .. } => {}
             }
         }
         self.tell();

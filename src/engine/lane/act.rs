@@ -7,7 +7,7 @@ use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
 use crate::gang::life::{Act, Phase, next};
 use crate::gang::{Member, Planned};
-use crate::model::{GangId, GangKind, PlanRecord, Pod, PodKey, PodUid, Time};
+use crate::model::{GangId, GangKind, GangSpec, PlanRecord, Pod, PodKey, PodUid, Time};
 
 impl Engine {
     /// Moves a gang on as far as it goes.
@@ -27,6 +27,9 @@ impl Engine {
                 }
                 gang.phase = phase;
             }
+            if phase == Phase::Bound {
+                self.may_give_way(id);
+            }
             match act {
                 Act::Rest => {}
                 Act::GiveBack => self.give_back(now, id),
@@ -34,9 +37,18 @@ impl Engine {
                 Act::Remind => self.remind(id),
                 Act::Undo => self.undo(now, id),
                 Act::Resume => self.resume(id),
+                Act::Lapse => self.lapse(now, id),
             }
         }
         self.take_turn(now, id);
+    }
+
+    /// A gang has arrived. While it was on its way nobody could take its room: who stands above it and was refused looks again.
+    fn may_give_way(&mut self, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        if self.lane.refused.first().is_some_and(|turn| turn.priority < gang.turn.priority) {
+            self.lane.gained();
+        }
     }
 
     /// Enters a gang among those that wait for a plan, or takes it out.
@@ -74,6 +86,7 @@ impl Engine {
             }
         }
         self.give_up_vacancies(now, id);
+        self.drop_claim(now, id);
     }
 
     fn give_up_vacancies(&mut self, now: Time, id: &GangId) {
@@ -191,6 +204,7 @@ impl Engine {
                 self.advance(now, &id);
             }
         }
+        self.move_claims(now);
         self.resume_owners();
     }
 
@@ -203,7 +217,11 @@ impl Engine {
 
     /// An owner that we suspended goes on once none of its pods is bound, whoever of us suspended it.
     fn resume_owners(&mut self) {
-        let due = self.lane.specs.values().filter(|spec| spec.suspended_by_us).filter(|spec| {
+        let runs = |spec: &GangSpec| {
+            let of = |pod: &Pod| pod.controller.as_ref().is_some_and(|owner| owner.uid == spec.id.uid);
+            self.pods.values().any(|record| record.pod.node.is_some() && of(&record.pod))
+        };
+        let due = self.lane.specs.values().filter(|spec| spec.suspended_by_us && !runs(spec)).filter(|spec| {
             let gang = self.lane.gangs.get(&spec.id);
             gang.is_none_or(|gang| gang.tally.bound == 0 && !matches!(gang.phase, Phase::Undoing { .. }))
         });

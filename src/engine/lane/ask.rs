@@ -176,7 +176,7 @@ impl Engine {
         let Some(gang) = self.lane.gangs.get(id) else { return elsewhere(id) };
         match (gang.phase, &gang.refusal) {
             (Phase::Collecting, _) => self.who_is_missing(id, gang),
-            (Phase::Queued | Phase::Released { .. } | Phase::Bound, Some(refusal)) => refusal.clone(),
+            (Phase::Queued | Phase::Preempting { .. } | Phase::Released { .. } | Phase::Bound, Some(refusal)) => refusal.clone(),
             _ if self.place_of(&pod.uid).is_some() => elsewhere(id),
             _ => Refusal {
                 reason: Reason::GroupQueued,

@@ -8,14 +8,18 @@
 mod act;
 mod ask;
 mod closed;
+mod ledger;
 mod missing;
 mod plan;
+mod preempt;
 mod queues;
 mod recover;
 mod roles;
 mod turns;
+mod units;
 mod view;
 
+pub use ledger::Eviction;
 pub use view::{GangStatus, MemberStatus};
 
 use std::cmp::Reverse;
@@ -43,6 +47,13 @@ pub(super) struct Lane {
     gained: bool,
     /// Why some of `refused` were: who asks for the same is refused unseen.
     refusals: Vec<(plan::Alike, Refusal)>,
+    /// Rooms that are being made, by who waits for them.
+    claims: BTreeMap<GangId, preempt::Claim>,
+    /// Pods that are waited for to be gone, and by whom.
+    awaited: BTreeMap<PodUid, GangId>,
+    /// Pods that were waited for in vain: nobody counts on their room.
+    stuck: BTreeSet<PodUid>,
+    pub(super) ledger: ledger::Ledger,
     /// The highest plan epoch that was seen or given.
     epoch: u64,
     arrivals: u64,
@@ -280,6 +291,7 @@ impl Engine {
             self.lane.refused.remove(&turn);
         }
         self.lane.gang_of.insert(pod.uid.clone(), id.clone());
+        self.move_claim(now, &id);
         self.advance(now, &id);
     }
 
@@ -432,6 +444,7 @@ impl Engine {
         if self.lane.gangs.get(id).is_some_and(Gang::is_empty)
             && let Some(gang) = self.lane.gangs.remove(id)
         {
+            self.drop_claim(now, id);
             self.lane.ready.remove(id);
             self.lane.refused.remove(&gang.turn);
             for seat in gang.vacant {

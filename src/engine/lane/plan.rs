@@ -63,7 +63,7 @@ impl Engine {
                 continue;
             }
             looked_at += 1;
-            match self.plan_gang(now, &turn.id, None) {
+            match self.plan_with_freed(now, &turn.id) {
                 Ok(()) => {
                     trace = self.trace_of(&turn.id);
                     self.advance(now, &turn.id);
@@ -72,6 +72,8 @@ impl Engine {
                         break;
                     }
                 }
+                // A search takes its time, too.
+                Err(refusal) if self.preempts(now, &turn.id, &refusal) => break,
                 Err(refusal) => {
                     if self.lane.refusals.len() < REFUSALS_MAX {
                         self.lane.refusals.extend(alike.map(|alike| (alike, refusal.clone())));
@@ -227,7 +229,7 @@ impl Engine {
         }
         if let Some(gang) = self.lane.gangs.get_mut(id) {
             (gang.epoch, gang.domains, gang.refusal) = (epoch, made.domains, None);
-            let first = gang.phase == Phase::Queued || gang.phase == Phase::Collecting;
+            let first = matches!(gang.phase, Phase::Queued | Phase::Collecting | Phase::Preempting { .. });
             if first {
                 (gang.phase, gang.replanned) = (Phase::Reserved { until: now + NOMINATION }, 0);
                 let lead = roster.members.first().and_then(|(uid, _)| self.pods.get(uid)).map(|record| reference(&record.pod));

@@ -80,6 +80,7 @@ impl Engine {
 
     /// Another replica has the voice now: promises that were not written are none.
     pub(in crate::engine) fn step_down(&mut self, now: Time) {
+        self.drop_claims(now);
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in ids {
             let Some(gang) = self.lane.gangs.get_mut(&id) else { continue };

@@ -2,6 +2,7 @@
 
 mod lost;
 mod missing;
+mod preempt;
 mod queues;
 mod run;
 mod shares;

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::fabric::FabricFile;
 use super::mistake::Mistake;
+use super::preemption::PreemptionFile;
 use super::prices::PriceFile;
 use super::queues::QueuesFile;
 use super::reserve::ReserveFile;
 use super::selects::SelectsFile;
 use super::weights::Weights;
-use super::{Decide, PlainPods, Profile, classes, fabric, prices, queues, reserve, text, tiers, weights};
+use super::{Decide, PlainPods, Profile, classes, fabric, preemption, prices, queues, reserve, text, tiers, weights};
 
 /// What an operator of Gangplank tunes: what is managed, and what makes a good place.
 #[derive(Deserialize, Serialize)]
@@ -70,6 +71,9 @@ pub(super) struct File {
     /// Devices that are kept free on each node for pods of higher priority; for policy reserve.
     #[serde(default)]
     reserve: Vec<ReserveFile>,
+    /// Whether pods of lower priority make room for gangs and pods that do not fit, and how.
+    #[serde(default)]
+    preemption: PreemptionFile,
     /// Which labels, or which objects, say where nodes are relative to each other.
     #[serde(default)]
     fabric: FabricFile,
@@ -139,6 +143,7 @@ impl File {
             prices: prices::check(self.prices).map_err(|mistake| mistake.within("prices"))?,
             tiers: tiers::check(self.tiers).map_err(|mistake| mistake.within("tiers"))?,
             reserve: reserve::check(self.reserve).map_err(|mistake| mistake.within("reserve"))?,
+            preemption: preemption::check(&self.preemption).map_err(|mistake| mistake.within("preemption"))?,
             fabric: fabric::check(self.fabric).map_err(|mistake| mistake.within("fabric"))?,
             queues: queues::check(&self.queues, &classes).map_err(|mistake| mistake.within("queues"))?,
             inherits_classes,

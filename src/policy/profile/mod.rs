@@ -10,6 +10,7 @@ mod file;
 mod mistake;
 mod nearest;
 mod places;
+mod preemption;
 mod prices;
 mod queues;
 mod reserve;
@@ -22,6 +23,7 @@ mod weights;
 
 pub use fabric::{FabricObjects, FabricSection};
 pub use mistake::ProfileError;
+pub use preemption::Preemption;
 pub use prices::Prices;
 pub use queues::{QueueAmount, QueueRule, Queues};
 pub use reserve::ReserveRule;
@@ -64,6 +66,8 @@ pub struct Profile {
     pub tiers: Tiers,
     /// What is kept for higher priorities, for `reserve`.
     pub reserve: Vec<ReserveRule>,
+    /// Whether, and how, lower priority makes room.
+    pub preemption: Preemption,
     /// Where nodes are, relative to each other.
     pub fabric: FabricSection,
     /// Who shares the cluster with whom.

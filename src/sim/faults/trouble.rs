@@ -184,8 +184,8 @@ impl Run {
             return self.fail("I22", format!("gangplank writes on {uid}, which asks for nothing of its"));
         }
         let _ = match effect {
-            // Words in a condition: a change like a touch.
-            Effect::Touch(pod) | Effect::Condition { pod, .. } => self.store.change(&pod.uid, |_| {}),
+            // Words in a condition or an annotation: a change like a touch.
+            Effect::Touch(pod) | Effect::Condition { pod, .. } | Effect::Notice { pod, .. } => self.store.change(&pod.uid, |_| {}),
             Effect::Nominate { pod, node } => self.store.change(&pod.uid, |pod| {
                 if pod.node.is_none() {
                     pod.nominated = node;
@@ -208,7 +208,12 @@ impl Run {
                 }
                 self.suspend(&owner, suspend);
             }
-            Effect::Event(_) | Effect::Touch(_) | Effect::Condition { .. } | Effect::Nominate { .. } | Effect::Release { .. } => {}
+            Effect::Event(_)
+            | Effect::Touch(_)
+            | Effect::Condition { .. }
+            | Effect::Notice { .. }
+            | Effect::Nominate { .. }
+            | Effect::Release { .. } => {}
         }
     }
 

@@ -1,22 +1,16 @@
 //! Node constraints of a pod, with the corners of the API: an empty term matches nothing, an empty operator is Equal,
 //! and a word that we do not know never widens what a pod may use.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, TolerationObject};
+use super::super::meta;
+use super::{LabelSelector, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, TolerationObject};
 use crate::model::{Constraints, Operator, Requirement, TaintEffect, Toleration};
 
 /// What kube-scheduler checks and a planner must respect.
 pub(super) fn read(spec: &PodSpec, metadata: &ObjectMeta) -> Constraints {
-    let equals = |(key, value): (&String, &String)| Requirement {
-        key: Arc::from(key.as_str()),
-        field: false,
-        operator: Operator::In,
-        values: vec![Arc::from(value.as_str())],
-    };
     let required = spec.affinity.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
     Constraints {
         node_selector: spec.node_selector.iter().map(equals).collect(),
@@ -31,13 +25,20 @@ pub(super) fn read(spec: &PodSpec, metadata: &ObjectMeta) -> Constraints {
 fn repels(term: &PodAffinityTerm, metadata: &ObjectMeta) -> bool {
     let Some(selector) = term.label_selector.as_ref().filter(|_| term.topology_key == "kubernetes.io/hostname") else { return false };
     let namespace = metadata.namespace.as_deref().unwrap_or("default");
-    let labels: BTreeMap<Arc<str>, Arc<str>> =
-        metadata.labels.iter().flatten().map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect();
-    let equal = |(key, value): (&String, &String)| labels.get(key.as_str()).is_some_and(|label| **label == **value);
-    let holds = |expression: &NodeSelectorRequirement| requirement(expression, false).is_some_and(|wanted| wanted.satisfied(&labels));
+    let labels = meta::labels(metadata);
+    let wanted = label_selector(selector);
     (term.namespaces.is_empty() || term.namespaces.iter().any(|name| name == namespace))
-        && selector.match_labels.iter().all(equal)
-        && selector.match_expressions.iter().all(holds)
+        && wanted.is_some_and(|wanted| wanted.iter().all(|requirement| requirement.satisfied(&labels)))
+}
+
+/// What a label selector requires, all of it; none where it cannot be read.
+pub(in crate::wire) fn label_selector(selector: &LabelSelector) -> Option<Vec<Requirement>> {
+    let labels = selector.match_labels.iter().map(|entry| Some(equals(entry)));
+    labels.chain(selector.match_expressions.iter().map(|expression| requirement(expression, false))).collect()
+}
+
+fn equals((key, value): (&String, &String)) -> Requirement {
+    Requirement { key: Arc::from(key.as_str()), field: false, operator: Operator::In, values: vec![Arc::from(value.as_str())] }
 }
 
 /// Whether in-tree scores matter to this pod.

@@ -340,6 +340,7 @@ impl PodObject {
         Ok(Pod {
             uid: PodUid::from(uid),
             key: PodKey::new(namespace, name),
+            labels: Arc::new(meta::labels(&self.metadata)),
             node: non_empty(spec.node_name.as_ref()).map(Into::into),
             nominated: non_empty(self.status.nominated_node_name.as_ref()).map(Into::into),
             phase: self.phase(),

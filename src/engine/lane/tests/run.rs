@@ -83,6 +83,7 @@ impl Run {
                 (pod.uid.clone(), format!("release {}{}", pod.key.name, if plan.is_some() { "" } else { " freely" }))
             }
             Effect::Condition { pod, reason } => (pod.uid.clone(), format!("say {} {}", pod.key.name, reason.code())),
+            Effect::Notice { pod, at } => (pod.uid.clone(), format!("notice {}{}", pod.key.name, if at.is_some() { "" } else { " back" })),
             Effect::Evict { pod, .. } => (pod.uid.clone(), format!("evict {}", pod.key.name)),
             Effect::Suspend { owner, suspend } => (PodUid::from(""), format!("suspend {} {suspend}", owner.key.name)),
         };

@@ -1,0 +1,65 @@
+//! The ledger of preemption: who was told to go for whom, by which rule, and what it cost. It answers people, counts for
+//! metrics, and remembers who took whose room, so that no two take it in turn under any rule.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::model::{GangId, PodKey, Time};
+use crate::preempt::Cost;
+
+/// Entries kept; older ones are forgotten.
+const KEPT: usize = 512;
+
+/// One victim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    /// When it was told to go.
+    pub at: Time,
+    /// Who: `gang ns/train`, `pod ns/web-0`.
+    pub victim: String,
+    /// Its pods.
+    pub pods: Vec<PodKey>,
+    /// For whom.
+    pub preemptor: String,
+    /// Why these: the rule, the priorities, and whether no other choice would have cost less.
+    pub why: String,
+    /// What was lost.
+    pub cost: Cost,
+    /// `gang`, `surplus` (above a gang's minimum) or `pod`.
+    pub kind: &'static str,
+}
+
+/// Victims, the newest last.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Ledger {
+    entries: VecDeque<Eviction>,
+    counts: BTreeMap<&'static str, u64>,
+    /// Victim and preemptor.
+    pairs: BTreeSet<(GangId, GangId)>,
+}
+
+impl Ledger {
+    pub(super) fn add(&mut self, victim: GangId, preemptor: GangId, entry: Eviction) {
+        *self.counts.entry(entry.kind).or_default() += 1;
+        if self.pairs.len() >= KEPT {
+            self.pairs.pop_first();
+        }
+        self.pairs.insert((victim, preemptor));
+        if self.entries.len() >= KEPT {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Whether one went for the other once.
+    pub(super) fn went_for(&self, victim: &GangId, preemptor: &GangId) -> bool {
+        self.pairs.contains(&(victim.clone(), preemptor.clone()))
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Eviction> {
+        self.entries.iter()
+    }
+
+    pub(in crate::engine) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        ["gang", "surplus", "pod"].into_iter().map(|kind| (kind, self.counts.get(kind).copied().unwrap_or(0))).collect()
+    }
+}
