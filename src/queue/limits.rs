@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ledger::{Amounts, Asks, Ledger};
 use crate::book::{Book, NodeEntry, PoolLedger};
 use crate::model::{Classes, NodeName};
-use crate::policy::QueueAmount;
+use crate::policy::{QueueAmount, QueueRule};
 
 /// Nodes that a queue may use, where its maximum is counted in them.
 #[derive(Clone, Debug)]
@@ -38,6 +38,36 @@ impl BoxLimit {
         others.sort_by_key(|entry| Reverse(free(entry)));
         let more = others.into_iter().take(self.most.saturating_sub(self.held.len())).map(|entry| entry.node.name.clone());
         self.held.iter().cloned().chain(more).collect()
+    }
+}
+
+/// By what right somebody may take from a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It is the same queue.
+    Own,
+    /// The one who asks, or the queue above it that is a sibling of the other's, stays within its guarantee with what it asks
+    /// for: what the other holds beyond its own was only lent.
+    Lent,
+    /// None but that it may be more urgent.
+    Other,
+}
+
+/// What a queue holds beyond what it is guaranteed of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spare {
+    /// The queue.
+    pub queue: usize,
+    class: Arc<str>,
+    guaranteed: QueueAmount,
+    /// So much, in thousandths of devices or in boxes, as the guarantee counts.
+    pub left: u64,
+}
+
+impl Spare {
+    /// What of it goes with somebody who holds so much. Of boxes all that it uses: others may be on them, or not.
+    pub fn used_by(&self, holds: &Asks) -> u64 {
+        holds.class(&self.class).by(self.guaranteed).0
     }
 }
 
@@ -104,26 +134,29 @@ impl Ledger {
         asks.0.iter().filter(|(_, asked)| asked.milli > 0).all(within)
     }
 
-    /// Whether a queue that asks for something may take back so much from another: it, or the one above it that is a
-    /// sibling of the other's, stays within its guarantee with what it asks for, and neither the other nor those above it up
-    /// to that sibling come below theirs.
-    pub fn may_reclaim(&self, queue: usize, asks: &Asks, from: usize, takes: &Asks) -> bool {
+    /// By what right a queue that asks for something may take from another.
+    pub fn right(&self, queue: usize, asks: &Asks, from: usize) -> Right {
         let above: Vec<usize> = self.rules.path(queue).collect();
-        let theirs: Vec<usize> = self.rules.path(from).take_while(|at| !above.contains(at)).collect();
-        let Some(sibling) = theirs.last() else { return false };
-        let parent = self.rule(*sibling).and_then(|rule| rule.parent);
-        let Some(mine) = above.iter().find(|at| self.rule(**at).is_some_and(|rule| rule.parent == parent)) else { return false };
-        self.within_guarantee(*mine, asks) && theirs.iter().all(|at| self.keeps_guarantee(*at, takes))
+        let Some(sibling) = self.rules.path(from).take_while(|at| !above.contains(at)).last() else { return Right::Own };
+        let parent = self.rule(sibling).and_then(|rule| rule.parent);
+        let mine = above.into_iter().find(|at| self.rule(*at).is_some_and(|rule| rule.parent == parent));
+        if mine.is_some_and(|mine| self.within_guarantee(mine, asks)) { Right::Lent } else { Right::Other }
     }
 
-    /// Whether a queue still holds what it is guaranteed if so much is taken from it.
-    fn keeps_guarantee(&self, queue: usize, takes: &Asks) -> bool {
-        let Some(rule) = self.rule(queue) else { return false };
-        takes.0.iter().filter(|(_, taken)| taken.milli > 0).all(|(class, taken)| {
-            let Some(amount) = rule.guaranteed.get(class) else { return true };
-            let ((held, guaranteed), (taken, _)) = (self.held[queue].class(class).by(*amount), taken.by(*amount));
-            held >= guaranteed + taken
-        })
+    /// What may be taken of a queue, and of those above it that are not also above `queue`, without any of them coming below its
+    /// guarantee.
+    pub fn spares(&self, queue: usize, from: usize) -> Vec<Spare> {
+        let above: Vec<usize> = self.rules.path(queue).collect();
+        let theirs = self.rules.path(from).take_while(|at| !above.contains(at)).filter_map(|at| Some((at, self.rule(at)?)));
+        let spare = |(at, rule): (usize, &QueueRule)| {
+            let held = self.held[at].clone();
+            let left = move |(class, amount): (&Arc<str>, &QueueAmount)| {
+                let (has, guaranteed) = held.class(class).by(*amount);
+                Spare { queue: at, class: class.clone(), guaranteed: *amount, left: has.saturating_sub(guaranteed) }
+            };
+            rule.guaranteed.iter().map(left).collect::<Vec<_>>()
+        };
+        theirs.flat_map(spare).collect()
     }
 
     /// What a queue holds beyond its guarantee, in thousandths of devices by class; a guarantee in boxes counts as many.

@@ -14,7 +14,7 @@ mod next;
 mod service;
 
 pub use ledger::{Asks, Ledger};
-pub use limits::{BoxLimit, Exceeded};
+pub use limits::{BoxLimit, Exceeded, Right, Spare};
 pub use next::Head;
 pub use service::{Run, Service};
 

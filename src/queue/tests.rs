@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Asks, Head, Ledger};
+use super::{Asks, Head, Ledger, Right};
 use crate::book::{Book, Holder, HolderState, Load, takes};
 use crate::model::fixtures::{node, pod};
 use crate::model::{Classes, Pod, PodKey, PodUid, Time};
@@ -79,7 +79,9 @@ impl Rig {
     }
 
     fn reclaims(&self, queue: &str, gpus: u64, from: &str, taken: u64) -> bool {
-        self.ledger.may_reclaim(self.queue(queue), &asks(gpus), self.queue(from), &asks(taken))
+        let (queue, from) = (self.queue(queue), self.queue(from));
+        let keeps = self.ledger.spares(queue, from).iter().all(|spare| spare.used_by(&asks(taken)) <= spare.left);
+        self.ledger.right(queue, &asks(gpus), from) == Right::Lent && keeps
     }
 }
 

@@ -18,6 +18,7 @@ mod jobs;
 mod openb;
 mod packing;
 mod profiles;
+mod queues;
 mod restart;
 mod serve;
 mod support;

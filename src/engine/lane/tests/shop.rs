@@ -107,7 +107,7 @@ impl Shop {
         let Answer::Bind(BindAnswer::Write(order)) = self.step(Input::Bind(BindQuery { pod, node: node.clone() })) else { panic!() };
         self.step(Input::BindOutcome { uid: uid.clone(), node: node.clone(), outcome: BindOutcome::Bound });
         self.change(uid, |pod| {
-            (pod.node, pod.nominated, pod.phase, pod.recorded) = (Some(node), None, PodPhase::Running, Some(order.grant))
+            (pod.node, pod.nominated, pod.phase, pod.recorded) = (Some(node), None, PodPhase::Running, Some(order.grant));
         });
         let job = &self.jobs[uid];
         self.started.push((job.namespace, job.gpus));
