@@ -95,7 +95,7 @@ impl<'a> Gangplank<'a> {
             Effect::Touch(pod) => self.released.push_back(pod.uid),
             Effect::Evict { pod, .. } => self.evicted(&pod.uid),
             Effect::Suspend { owner, suspend } => self.suspended(&owner, suspend),
-            Effect::Condition { .. } | Effect::Event(_) => {}
+            Effect::Condition { .. } | Effect::Event(_) | Effect::Notice { .. } => {}
         }
     }
 
