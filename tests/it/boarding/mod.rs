@@ -2,6 +2,7 @@
 
 mod company;
 mod friends;
+mod preemption;
 mod recipes;
 mod scenarios;
 mod scene;

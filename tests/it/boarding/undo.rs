@@ -85,7 +85,7 @@ async fn bound(scene: &Scene) -> Result<usize> {
 }
 
 /// Nothing of it counts as failed.
-fn unharmed(job: &Job) -> Result<()> {
+pub(super) fn unharmed(job: &Job) -> Result<()> {
     let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let bad: Vec<&str> = conditions.map(|condition| condition.type_.as_str()).filter(|kind| kind.starts_with("Fail")).collect();
     ensure!(failed_pods(job) == 0 && bad.is_empty(), "the Job counts {} failed pods, {bad:?}", failed_pods(job));
