@@ -93,8 +93,8 @@ async fn a_gang_of_four_nodes_takes_whole_gangs_none_under_a_budget_and_all_come
     ensure!(nodes.len() == 4, "{nodes:?}");
     ensure!(victims(&mut scene).await? == ["a", "c", "d"], "{:?}", victims(&mut scene).await?);
     ensure!(uids(&scene, "b", 2).await? == kept, "untouched");
-    let notes = scene.notes("Preempted").await?;
-    ensure!(notes.len() == 4 && notes.iter().all(|note| note.contains("makes room for gang boarding/high: lower priority")), "{notes:?}");
+    let told = scene.notes("Preempted").await?;
+    ensure!(told.len() == 4 && told.iter().all(|note| note.contains("makes room for gang boarding/high: lower priority")), "{told:?}");
     scene.nothing_leaks().await?;
 
     scene.delete_job("high").await?;
