@@ -53,6 +53,11 @@ fn held(view: &Value) -> impl Iterator<Item = String> {
     view["heldBy"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|line| format!("held by  {line}"))
 }
 
+/// What was done so that there are nodes for it.
+fn nodes_asked(view: &Value) -> Option<String> {
+    view["nodesAsked"].as_str().map(|asked| format!("nodes    {asked}"))
+}
+
 /// A paragraph a gang: how far it is, and where its members are.
 fn gangs(view: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, String::from);
@@ -70,6 +75,7 @@ fn gangs(view: &Value) -> String {
                 lines.push(format!("{name} {}", text(&refusal[field])));
             }
         }
+        lines.extend(nodes_asked(gang));
         lines.extend(held(gang));
         for member in gang["members"].as_array().into_iter().flatten() {
             lines.push(format!(
@@ -110,6 +116,7 @@ fn table(view: &Value) -> String {
             lines.push(format!("remedy   {}", text(&refusal["remedy"])));
         }
     }
+    lines.extend(nodes_asked(view));
     lines.extend(held(view));
     if !trace.is_object() {
         lines.push(

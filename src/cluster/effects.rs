@@ -45,7 +45,14 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
                     metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
                 }
             }
-            Effect::Nominate { .. } | Effect::Release { .. } | Effect::Notice { .. } | Effect::Evict { .. } | Effect::Suspend { .. } => {
+            Effect::Nominate { .. }
+            | Effect::Release { .. }
+            | Effect::Notice { .. }
+            | Effect::Evict { .. }
+            | Effect::Suspend { .. }
+            | Effect::Provision(_)
+            | Effect::Unprovision { .. }
+            | Effect::Consume { .. } => {
                 let Ok(permit) = permits.clone().acquire_owned().await else { return };
                 tokio::spawn(write(effect, writer.clone(), metrics.clone(), permit));
             }
@@ -97,7 +104,10 @@ impl Lately {
             | Effect::Condition { .. }
             | Effect::Notice { .. }
             | Effect::Evict { .. }
-            | Effect::Suspend { .. } => return false,
+            | Effect::Suspend { .. }
+            | Effect::Provision(_)
+            | Effect::Unprovision { .. }
+            | Effect::Consume { .. } => return false,
         };
         if self.0.get(&key).is_some_and(|done| now.saturating_duration_since(*done) < again) {
             return true;

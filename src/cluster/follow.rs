@@ -25,6 +25,8 @@ pub(super) trait Take<K>: Send {
     fn deleted(&mut self, object: K);
     /// The list is complete.
     fn listed(&mut self);
+    /// A kind that may not be installed is served in this version, or is not.
+    fn served(&mut self, _version: Option<&str>) {}
 }
 
 /// A watch's name for people and metrics, what it selects, and whether its kind may be missing.

@@ -58,6 +58,7 @@ pub(super) async fn follow_kinds<K, T>(
                 }
             }
             let mut taker = take(kind);
+            taker.served(resource.as_ref().map(|resource| resource.version.as_str()));
             let Some(resource) = resource else {
                 taker.listing();
                 taker.listed();

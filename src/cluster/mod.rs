@@ -19,7 +19,9 @@ mod intake;
 mod kinds;
 mod lease;
 mod named;
+mod provision;
 mod relist;
+mod requests;
 mod session;
 pub mod webhook_config;
 mod writer;
@@ -51,6 +53,8 @@ const VERBS: &[(&str, &str, &str)] = &[
     ("", "pods/status", "patch"),
     ("", "resourcequotas", "list"),
     ("", "resourcequotas", "watch"),
+    ("autoscaling.x-k8s.io", "provisioningrequests", "list"),
+    ("autoscaling.x-k8s.io", "provisioningrequests", "watch"),
     ("events.k8s.io", "events", "create"),
     ("events.k8s.io", "events", "patch"),
     ("gangplank.dev", "acceleratornodes", "list"),
@@ -77,6 +81,14 @@ pub fn verbs() -> impl Iterator<Item = (&'static str, &'static str, &'static str
 
 /// As [`verbs`], in the lease's namespace, with `--lease`.
 pub const LEASE_VERBS: &[(&str, &str, &str)] = &[("coordination.k8s.io", "leases", "get")];
+
+/// As [`verbs`], where a profile asks autoscalers for nodes by a ProvisioningRequest.
+pub const PROVISION_VERBS: &[(&str, &str, &str)] = &[
+    ("", "podtemplates", "create"),
+    ("", "podtemplates", "delete"),
+    ("autoscaling.x-k8s.io", "provisioningrequests", "create"),
+    ("autoscaling.x-k8s.io", "provisioningrequests", "delete"),
+];
 
 /// Between a half and the whole of `span`: replicas and restarts must not march in step.
 fn jittered(span: Duration) -> Duration {

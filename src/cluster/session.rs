@@ -18,8 +18,9 @@ use super::gangs::{Gangs, TakeFailures, TakeGangs};
 use super::intake::{Intake, TakeNodes, TakePlain, TakePods, TakeReports};
 use super::kinds::follow_kinds;
 use super::relist;
+use super::requests::{Requests, TakeRequests};
 use crate::host::{Binder, Host};
-use crate::wire::gang;
+use crate::wire::{gang, provisioning};
 
 /// Pods that are not finished: what leaves this selection arrives as a deletion.
 pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -124,6 +125,10 @@ impl Session {
             let take = move |kind| TakeForeign { host: host.clone(), kind, names: names.clone() };
             tasks.spawn(follow_kinds(client.clone(), vec![kind], take, contact.clone(), self.host.metrics().clone()));
         }
+        // Like the Events, nothing that readiness waits for.
+        let (host, known) = (self.host.clone(), Requests::default());
+        let take = move |_| TakeRequests { host: host.clone(), known: known.clone() };
+        tasks.spawn(follow_kinds(client.clone(), vec![&provisioning::KIND], take, contact.clone(), self.host.metrics().clone()));
         let (host, period, comparer) = (self.host.clone(), self.limits.relist_period, client.clone());
         tasks.spawn(async move { relist::compare(comparer, &intake, &host, period).await });
         let fatal = tokio::select! {

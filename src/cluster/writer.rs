@@ -39,6 +39,10 @@ impl KubeWriter {
         Arc::new(Self { recorder: Recorder::new(client.clone(), reporter), client })
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn pods(&self, namespace: &str) -> Api<PodObject> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -193,7 +197,7 @@ fn shortened(note: &str) -> String {
 }
 
 /// What an error means for the question whether something was written.
-fn meaning(error: kube::Error) -> WriteError {
+pub(super) fn meaning(error: kube::Error) -> WriteError {
     let kube::Error::Api(status) = error else { return WriteError::Unclear(error.to_string()) };
     let message = status.message.clone();
     match status.code {
@@ -230,6 +234,9 @@ impl Writer for KubeWriter {
                 Effect::Notice { pod, at } => self.write_notice(pod, *at).await,
                 Effect::Evict { pod, why } => self.write_eviction(pod, why).await,
                 Effect::Suspend { owner, suspend } => self.write_suspend(owner, *suspend).await,
+                Effect::Provision(order) => self.write_request(order).await,
+                Effect::Unprovision { request, uid, version, sets } => self.delete_request(request, uid, version, *sets).await,
+                Effect::Consume { pod, request, class } => self.write_consumer(pod, request, class).await,
             }
         }
         .boxed()

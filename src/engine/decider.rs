@@ -159,6 +159,9 @@ impl Engine {
             Input::GangApplied(spec) => self.gang_applied(now, spec),
             Input::GangDeleted(id) => self.gang_deleted(now, &id),
             Input::CreationFailed(failure) => self.creation_failed(now, failure),
+            Input::ProvisioningServed(version) => self.provisioning_served(version),
+            Input::ProvisioningApplied(request) => self.provisioning_applied(now, request),
+            Input::ProvisioningDeleted(key) => self.provisioning_deleted(now, &key),
             Input::Plan => return self.plan_next(now),
             Input::BindOutcome { uid, node, outcome } => self.bind_outcome(now, &uid, &node, outcome),
             Input::Filter(_) | Input::Prioritize(_) | Input::Preempt(_) | Input::Bind(_) if !self.synced => {

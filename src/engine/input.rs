@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, Quota, Volume};
+use crate::model::{
+    Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, ProvisioningRequest, Quota, Volume,
+};
 use crate::policy::Profiles;
 use crate::topology::fabric::HyperNode;
 
@@ -49,6 +51,12 @@ pub enum Input<'a> {
     GangDeleted(GangId),
     /// An owner could not create a pod.
     CreationFailed(CreationFailure),
+    /// The version in which the API server serves ProvisioningRequests; none if it does not.
+    ProvisioningServed(Option<Arc<str>>),
+    /// A ProvisioningRequest of ours was listed, created or changed.
+    ProvisioningApplied(ProvisioningRequest),
+    /// It is gone.
+    ProvisioningDeleted(PodKey),
     /// A Topology of Kueue was listed, created or changed.
     TopologyApplied {
         /// `metadata.name`.
@@ -170,6 +178,9 @@ impl Input<'_> {
             Self::GangApplied(_) => "gang-applied",
             Self::GangDeleted(_) => "gang-deleted",
             Self::CreationFailed(_) => "creation-failed",
+            Self::ProvisioningServed(_) => "provisioning-served",
+            Self::ProvisioningApplied(_) => "provisioning-applied",
+            Self::ProvisioningDeleted(_) => "provisioning-deleted",
             Self::TopologyApplied { .. } => "topology-applied",
             Self::TopologyDeleted(_) => "topology-deleted",
             Self::HyperNodeApplied(_) => "hyper-node-applied",

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::PodRef;
-use crate::model::{ContainerRole, Curable, Grant, NodeName, OwnerRef, PlanRecord, PodUid, Reason, Refusal, Time};
+use crate::model::{
+    ContainerRole, Curable, Grant, NodeName, OwnerRef, PlanRecord, PodKey, PodUid, ProvisioningOrder, Reason, Refusal, Time,
+};
 
 /// The outcome of one step.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +155,28 @@ pub enum Effect {
         /// Suspend it, or let it go on.
         suspend: bool,
     },
+    /// Ask an autoscaler for the nodes that a gang lacks.
+    Provision(Box<ProvisioningOrder>),
+    /// Delete such a request, with its UID as a precondition, and its pod templates.
+    Unprovision {
+        /// Namespace and name.
+        request: PodKey,
+        /// Its UID.
+        uid: Arc<str>,
+        /// Which version of the kind is served.
+        version: Arc<str>,
+        /// How many pod templates it has.
+        sets: usize,
+    },
+    /// Say on a pod which request it is that its nodes come from.
+    Consume {
+        /// Which pod.
+        pod: PodRef,
+        /// The name of the request.
+        request: Arc<str>,
+        /// Its class.
+        class: Arc<str>,
+    },
 }
 
 impl Effect {
@@ -167,6 +191,9 @@ impl Effect {
             Self::Evict { .. } => "evict",
             Self::Notice { .. } => "notice",
             Self::Suspend { .. } => "suspend",
+            Self::Provision(_) => "provision",
+            Self::Unprovision { .. } => "unprovision",
+            Self::Consume { .. } => "consume",
         }
     }
 }

@@ -220,6 +220,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::VolumeApplied { .. }
             | Record::GangApplied { .. }
             | Record::CreationFailed { .. }
+            | Record::ProvisioningApplied { .. }
             | Record::Bind { .. }
             | Record::TopologyApplied { .. }
             | Record::HyperNodeApplied { .. }
@@ -232,6 +233,8 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::PriorityClassDeleted { .. }
             | Record::VolumeDeleted { .. }
             | Record::GangDeleted { .. }
+            | Record::ProvisioningServed { .. }
+            | Record::ProvisioningDeleted { .. }
             | Record::TopologyDeleted { .. }
             | Record::HyperNodeDeleted { .. }
             | Record::Synced

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
+use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::Host;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Engine, Input};
 use crate::model::{CreationFailure, GangId, GangSpec, NodeName, PodKey, PodUid};
-use crate::wire::fabric;
 use crate::wire::gang::{GangObject, Suspends};
 use crate::wire::journal::{Outcome, Record};
 use crate::wire::{
-    AcceleratorNode, BudgetObject, EventObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, VolumeObject, WireError,
+    AcceleratorNode, BudgetObject, EventObject, NodeObject, PodObject, PriorityClassObject, QuotaObject, VolumeObject, WireError, fabric,
+    provisioning,
 };
 
 /// A Node with what its agent reports, if there is one.
@@ -110,6 +111,24 @@ impl Host {
         let Some(failure) = event.creation_failure() else { return };
         let input = Input::CreationFailed(CreationFailure { above: above.clone(), ..failure });
         self.ask(input, Record::CreationFailed { event: event.clone(), above });
+    }
+
+    /// In which version ProvisioningRequests are served; none if they are not.
+    pub fn provisioning_served(&self, version: Option<Arc<str>>) {
+        self.ask(Input::ProvisioningServed(version.clone()), Record::ProvisioningServed { version });
+    }
+
+    /// A ProvisioningRequest was listed, created or changed; nothing happens if it is somebody else's.
+    pub fn provisioning_applied(&self, object: Arc<DynamicObject>) {
+        if let Some(request) = provisioning::read(&object) {
+            self.ask(Input::ProvisioningApplied(request), Record::ProvisioningApplied { object });
+        }
+    }
+
+    /// A ProvisioningRequest is gone.
+    pub fn provisioning_deleted(&self, key: &PodKey) {
+        let record = Record::ProvisioningDeleted { namespace: key.namespace.clone(), name: key.name.clone() };
+        self.ask(Input::ProvisioningDeleted(key.clone()), record);
     }
 
     /// A Topology of Kueue was listed, created or changed.

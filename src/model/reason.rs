@@ -107,6 +107,39 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether more nodes could cure it.
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::NoSuchDevices
+            | Self::InsufficientDevices
+            | Self::UnhealthyDevices
+            | Self::InsufficientShare
+            | Self::InsufficientDeviceMemory
+            | Self::NodeHoldsShares
+            | Self::NodeHoldsWholeDevices
+            | Self::Reserved
+            | Self::NoSliceFree
+            | Self::GroupDoesNotFit
+            | Self::NoDomainForGroup
+            | Self::NodesClosed => true,
+            Self::UnknownNode
+            | Self::SliceNotAllowed
+            | Self::InvalidRequest
+            | Self::QuotaExceeded(_)
+            | Self::QueueMaximum(_)
+            | Self::PriorityClassNotAllowed(_)
+            | Self::BindingUndecided
+            | Self::GroupInvalid
+            | Self::GroupIncomplete
+            | Self::MembersNotCreated
+            | Self::GroupQueued
+            | Self::RoomComing
+            | Self::PlannedElsewhere => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -31,8 +31,8 @@ pub use offered_value::OfferedValue;
 pub use order::{Job, ORDERS, Order, order};
 pub use pack::Pack;
 pub use profile::{
-    Decide, FabricObjects, FabricSection, PlainPods, Preemption, Prices, Profile, ProfileError, ProfileText, Profiles, QueueAmount,
-    QueueRule, Queues, ReserveRule, Rules, SelectedBy, Selects, Tiers,
+    Autoscaling, AutoscalingMode, Decide, FabricObjects, FabricSection, PlainPods, Preemption, Prices, Profile, ProfileError, ProfileText,
+    Profiles, QueueAmount, QueueRule, Queues, ReserveRule, Rules, SelectedBy, Selects, Tiers,
 };
 pub use reserve::Reserve;
 pub use scorer::Scorer;

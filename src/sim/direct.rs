@@ -136,9 +136,14 @@ impl Direct {
                     self.touched.push(pod.uid);
                 }
                 Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
-                // What an event says is in the trace too; nothing here can be suspended.
+                // What an event says is in the trace too; nothing here can be suspended, nor makes nodes.
                 Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
-                Effect::Event(_) | Effect::Notice { .. } | Effect::Suspend { .. } => {}
+                Effect::Event(_)
+                | Effect::Notice { .. }
+                | Effect::Suspend { .. }
+                | Effect::Provision(_)
+                | Effect::Unprovision { .. }
+                | Effect::Consume { .. } => {}
             }
         }
     }

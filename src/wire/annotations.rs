@@ -58,6 +58,8 @@ pub const GATE: &str = "gangplank.dev/gang";
 pub const ENV_PREFIX: &str = "gangplank.dev/env-";
 /// Changed to wake the pod in kube-scheduler. Only Gangplank writes it.
 pub const TOUCHED: &str = "gangplank.dev/touched";
+/// On a ProvisioningRequest of ours, and its pod templates: for which gang (convention, name, UID).
+pub const PROVISIONED_FOR: &str = "gangplank.dev/provisioned-for";
 
 /// The longest record that is read: room for 64 devices in each of a few containers.
 pub const DEVICES_BYTES_MAX: usize = 64 * 1024;

@@ -74,6 +74,9 @@ pub struct PodView {
     /// Of a pod that waits: who holds most of what it asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
+    /// Of a pod whose gang lacks nodes: what was done so that there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes_asked: Option<String>,
     /// The last decision on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceView>,
@@ -90,6 +93,7 @@ impl PodView {
             state: holder.map_or("waiting", |holder| holder.state.name()),
             node: holder.map(|holder| holder.node.as_str().into()),
             held_by: if holder.is_none() { engine.held_by(pod) } else { Vec::new() },
+            nodes_asked: engine.nodes_asked_for(&pod.uid),
             trace: engine.explain(&pod.uid).as_deref().map(TraceView::from),
         })
     }
@@ -270,6 +274,8 @@ pub struct GangView {
     pub domains: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes_asked: Option<String>,
     /// Of a gang that was asked for by name and waits: who holds most of what it asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
@@ -325,6 +331,7 @@ impl From<GangStatus> for GangView {
             min: status.size.map(|(_, min)| min),
             domains: status.domains,
             refusal: status.refusal.as_ref().map(RefusalView::from),
+            nodes_asked: status.nodes_asked,
             held_by: Vec::new(),
             members: status.members.into_iter().map(member).collect(),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kube::api::DynamicObject;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -78,6 +79,16 @@ pub enum Record {
     CreationFailed {
         event: Arc<EventObject>,
         above: Vec<Arc<str>>,
+    },
+    ProvisioningServed {
+        version: Option<Arc<str>>,
+    },
+    ProvisioningApplied {
+        object: Arc<DynamicObject>,
+    },
+    ProvisioningDeleted {
+        namespace: Arc<str>,
+        name: Arc<str>,
     },
     TopologyApplied {
         name: Arc<str>,

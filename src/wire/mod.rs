@@ -21,6 +21,7 @@ mod meta;
 pub mod node;
 pub mod objects;
 pub mod pod;
+pub mod provisioning;
 
 pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec};
 pub use error::WireError;

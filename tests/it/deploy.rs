@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use gangplank::cluster::webhook_config::WEBHOOK_VERBS;
-use gangplank::cluster::{LEASE_VERBS, verbs};
+use gangplank::cluster::{LEASE_VERBS, PROVISION_VERBS, verbs};
 use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
 use gangplank::telemetry::TABLE;
@@ -190,6 +190,22 @@ fn the_account_may_do_what_the_program_does_and_the_security_page_says() {
 }
 
 #[test]
+fn the_right_to_ask_for_nodes_is_granted_apart_and_is_what_the_program_does_and_the_security_page_says() {
+    let Some(render) = render() else { return };
+    let by_kustomize = comparable(render.kustomize("deploy/provisioning"));
+    let granted: BTreeSet<Grant> = by_kustomize.values().filter(|object| object.get("rules").is_some()).flat_map(grants).collect();
+    assert_eq!(granted, documented("### With ProvisioningRequests"));
+    let used: BTreeSet<Grant> =
+        PROVISION_VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect();
+    assert_eq!(granted, used, "the role and what is called");
+    let mut by_helm = comparable(render.helm(&["-set", "provisioningRequests=true"]));
+    by_helm.retain(|name, _| by_kustomize.contains_key(name));
+    assert_same(&by_kustomize, &by_helm);
+    let without = comparable(render.helm(&[]));
+    assert!(by_kustomize.keys().all(|name| !without.contains_key(name)), "nobody has the right who did not ask for it");
+}
+
+#[test]
 fn the_webhook_may_do_what_it_does_and_the_security_page_says() {
     let Some(render) = render() else { return };
     let objects = render.kustomize(SECOND_SCHEDULER_WEBHOOK);
@@ -355,7 +371,7 @@ fn documented(heading: &str) -> BTreeSet<Grant> {
         .filter_map(|line| {
             let mut cells = line.strip_prefix("| ")?.split(" | ");
             let (resource, verbs) = (cells.next()?, cells.next()?);
-            let known = ["get", "list", "watch", "patch", "create", "update"];
+            let known = ["get", "list", "watch", "patch", "create", "update", "delete"];
             let verbs: Vec<_> = verbs.split(", ").collect();
             // The lease line is about a Role; leases are checked below.
             (verbs.iter().all(|verb| known.contains(verb)) && !resource.starts_with("leases")).then_some((resource, verbs))

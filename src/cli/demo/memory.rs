@@ -191,9 +191,14 @@ impl Memory {
                     state.touched.push(pod.uid.clone());
                 }
                 Effect::Evict { pod, .. } => drop(state.cluster.delete_pod(&pod.uid)),
-                // The table tells who waits and why; nothing here can be suspended.
+                // The table tells who waits and why; nothing here can be suspended, nor makes nodes.
                 Effect::Condition { pod, reason } => drop(state.conditions.insert(pod.uid.clone(), reason.to_string())),
-                Effect::Event(_) | Effect::Notice { .. } | Effect::Suspend { .. } => {}
+                Effect::Event(_)
+                | Effect::Notice { .. }
+                | Effect::Suspend { .. }
+                | Effect::Provision(_)
+                | Effect::Unprovision { .. }
+                | Effect::Consume { .. } => {}
             }
         }
         self.tell();

@@ -206,6 +206,7 @@ impl Engine {
         }
         self.move_claims(now);
         self.resume_owners();
+        self.ask_for_nodes(now);
     }
 
     fn forget_lapsed_vacancies(&mut self, id: &GangId) {

@@ -60,7 +60,7 @@ impl Engine {
     /// A gang whose members do not come says so, and says it anew when there is more to say.
     pub(super) fn tell_of_the_missing(&mut self, now: Time, id: &GangId) {
         let Some(gang) = self.lane.gangs.get(id) else { return };
-        let quiet = gang.phase == Phase::Collecting && now - gang.joined_at >= QUIET;
+        let quiet = self.synced && gang.phase == Phase::Collecting && now - gang.joined_at >= QUIET;
         if !quiet || id.kind == GangKind::Alone || gang.tally.waiting == 0 {
             return;
         }

@@ -7,6 +7,7 @@
 
 mod act;
 mod ask;
+mod capacity;
 mod closed;
 mod ledger;
 mod missing;
@@ -61,6 +62,7 @@ pub(super) struct Lane {
     companions: BTreeMap<(GangKind, PodKey), u32>,
     companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
     failures: missing::Failures,
+    capacity: capacity::Capacity,
 }
 
 /// When a gang's turn is.

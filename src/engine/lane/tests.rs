@@ -1,5 +1,6 @@
 //! Gangs through news, plans, filter and bind: whole or not at all, with our gate and without it, and over a restart.
 
+mod capacity;
 mod lost;
 mod missing;
 mod preempt;

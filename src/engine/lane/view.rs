@@ -30,6 +30,8 @@ pub struct GangStatus {
     pub domains: String,
     /// Why it has no plan.
     pub refusal: Option<Refusal>,
+    /// What was done so that it gets the nodes that it lacks.
+    pub nodes_asked: Option<String>,
     /// By rank, then by name.
     pub members: Vec<MemberStatus>,
 }
@@ -117,6 +119,7 @@ impl Engine {
             size: self.lane.size(id, gang),
             domains: gang.domains.clone(),
             refusal,
+            nodes_asked: self.nodes_asked(id),
             members,
         })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::autoscaling::AutoscalingFile;
 use super::fabric::FabricFile;
 use super::mistake::Mistake;
 use super::preemption::PreemptionFile;
@@ -13,7 +14,7 @@ use super::queues::QueuesFile;
 use super::reserve::ReserveFile;
 use super::selects::SelectsFile;
 use super::weights::Weights;
-use super::{Decide, PlainPods, Profile, classes, fabric, preemption, prices, queues, reserve, text, tiers, weights};
+use super::{Decide, PlainPods, Profile, autoscaling, classes, fabric, preemption, prices, queues, reserve, text, tiers, weights};
 
 /// What an operator of Gangplank tunes: what is managed, and what makes a good place.
 #[derive(Deserialize, Serialize)]
@@ -80,6 +81,9 @@ pub(super) struct File {
     /// Who shares the cluster with whom, and by what right.
     #[serde(default)]
     queues: QueuesFile,
+    /// How autoscalers learn of a gang that lacks nodes.
+    #[serde(default = "autoscaling::unset")]
+    autoscaling: AutoscalingFile,
     /// What is managed: one entry a kind of accelerator. A resource that none names is left to kube-scheduler. Left out: what the
     /// default profile says, or the built-in list.
     #[cfg_attr(feature = "io", schemars(length(min = 1)))]
@@ -146,6 +150,7 @@ impl File {
             preemption: preemption::check(&self.preemption).map_err(|mistake| mistake.within("preemption"))?,
             fabric: fabric::check(self.fabric).map_err(|mistake| mistake.within("fabric"))?,
             queues: queues::check(&self.queues, &classes).map_err(|mistake| mistake.within("queues"))?,
+            autoscaling: autoscaling::check(self.autoscaling).map_err(|mistake| mistake.within("autoscaling"))?,
             inherits_classes,
             classes,
         })

@@ -4,6 +4,7 @@
 //! turns it into what the engine reads, or into a [`Mistake`] with field, problem and remedy. To add a section: a file,
 //! a field of `File` (file.rs), a field of [`Profile`], a row in docs/profiles.md.
 
+mod autoscaling;
 mod classes;
 mod fabric;
 mod file;
@@ -21,6 +22,7 @@ mod text;
 mod tiers;
 mod weights;
 
+pub use autoscaling::{Autoscaling, AutoscalingMode};
 pub use fabric::{FabricObjects, FabricSection};
 pub use mistake::ProfileError;
 pub use preemption::Preemption;
@@ -72,6 +74,8 @@ pub struct Profile {
     pub fabric: FabricSection,
     /// Who shares the cluster with whom.
     pub queues: Queues,
+    /// How autoscalers learn of a gang that lacks nodes.
+    pub autoscaling: Autoscaling,
     /// What is managed.
     pub classes: Arc<Classes>,
     /// Whether it does not say so itself: then it is what the default profile manages, or else the built-in list.

@@ -15,6 +15,15 @@ pub(super) fn name(field: &str, text: &str) -> Result<(), Mistake> {
     Err(Mistake::new(field, format!("`{text}` is not a name"), remedy))
 }
 
+/// A DNS subdomain, as classes have for a name.
+pub(super) fn domain(field: &str, text: &str) -> Result<(), Mistake> {
+    if is_prefix(text) {
+        return Ok(());
+    }
+    let remedy = "write a-z, 0-9, - and dots, such as check-capacity.autoscaling.x-k8s.io";
+    Err(Mistake::new(field, format!("`{text}` is not the name of a class"), remedy))
+}
+
 /// A label key: `name`, or `prefix/name`.
 pub(super) fn label_key(field: &str, text: &str) -> Result<(), Mistake> {
     if text.split_once('/').map_or_else(|| is_name(text), |(prefix, name)| is_prefix(prefix) && is_name(name)) {

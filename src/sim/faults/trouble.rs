@@ -175,6 +175,7 @@ impl Run {
         self.say(|| format!("gangplank {at}: {effect:?}"));
         let (Effect::Touch(PodRef { uid, .. })
         | Effect::Condition { pod: PodRef { uid, .. }, .. }
+        | Effect::Consume { pod: PodRef { uid, .. }, .. }
         | Effect::Nominate { pod: PodRef { uid, .. }, .. }
         | Effect::Release { pod: PodRef { uid, .. }, .. }) = &effect
         else {
@@ -185,14 +186,16 @@ impl Run {
         }
         let _ = match effect {
             // Words in a condition or an annotation: a change like a touch.
-            Effect::Touch(pod) | Effect::Condition { pod, .. } | Effect::Notice { pod, .. } => self.store.change(&pod.uid, |_| {}),
+            Effect::Touch(pod) | Effect::Condition { pod, .. } | Effect::Notice { pod, .. } | Effect::Consume { pod, .. } => {
+                self.store.change(&pod.uid, |_| {})
+            }
             Effect::Nominate { pod, node } => self.store.change(&pod.uid, |pod| {
                 if pod.node.is_none() {
                     pod.nominated = node;
                 }
             }),
             Effect::Release { pod, plan } => self.store.change(&pod.uid, |pod| release(pod, plan)),
-            Effect::Event(_) | Effect::Evict { .. } | Effect::Suspend { .. } => Ok(()),
+            Effect::Event(_) | Effect::Evict { .. } | Effect::Suspend { .. } | Effect::Provision(_) | Effect::Unprovision { .. } => Ok(()),
         };
     }
 
@@ -208,7 +211,11 @@ impl Run {
                 }
                 self.suspend(&owner, suspend);
             }
-            Effect::Event(_)
+            // Nothing here makes nodes.
+            Effect::Provision(_)
+            | Effect::Unprovision { .. }
+            | Effect::Consume { .. }
+            | Effect::Event(_)
             | Effect::Touch(_)
             | Effect::Condition { .. }
             | Effect::Notice { .. }

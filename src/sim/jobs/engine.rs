@@ -95,7 +95,13 @@ impl<'a> Gangplank<'a> {
             Effect::Touch(pod) => self.released.push_back(pod.uid),
             Effect::Evict { pod, .. } => self.evicted(&pod.uid),
             Effect::Suspend { owner, suspend } => self.suspended(&owner, suspend),
-            Effect::Condition { .. } | Effect::Event(_) | Effect::Notice { .. } => {}
+            // Nothing here makes nodes.
+            Effect::Provision(_)
+            | Effect::Unprovision { .. }
+            | Effect::Consume { .. }
+            | Effect::Condition { .. }
+            | Effect::Event(_)
+            | Effect::Notice { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::book::HolderState;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
 use crate::model::fixtures::{node, pod};
-use crate::model::{GangId, GangKind, GangRef, Node, Parts, Pod, PodKey, PodUid, Reason, Time, Wish};
+use crate::model::{GangId, GangKind, GangRef, Node, Parts, Pod, PodKey, PodUid, ProvisioningOrder, Reason, Time, Wish};
 use crate::policy::Profile;
 
 const RACKS: &str = "fabric: {levels: [{name: rack, nodeLabel: rack}]}\naccelerators:";
@@ -25,6 +25,8 @@ pub(super) struct Run {
     pub(super) deaf: bool,
     /// The profile in force.
     profile: String,
+    /// The newest order of nodes.
+    pub(super) ordered: Option<ProvisioningOrder>,
 }
 
 impl Run {
@@ -44,9 +46,21 @@ impl Run {
         Self::over(Profile::DEFAULT_YAML.to_owned())
     }
 
+    /// The same with these words on autoscaling.
+    pub(super) fn with_autoscaling(autoscaling: &str) -> Self {
+        Self::over(Profile::DEFAULT_YAML.replace("\naccelerators:", &format!("\nautoscaling: {autoscaling}\naccelerators:")))
+    }
+
     fn over(profile: String) -> Self {
-        let mut run =
-            Self { engine: engine(&profile), profile, now: Time::from_unix_ms(0), pods: BTreeMap::new(), done: Vec::new(), deaf: false };
+        let mut run = Self {
+            engine: engine(&profile),
+            profile,
+            now: Time::from_unix_ms(0),
+            pods: BTreeMap::new(),
+            done: Vec::new(),
+            deaf: false,
+            ordered: None,
+        };
         nodes().into_iter().for_each(|node| drop(run.step(Input::NodeApplied(node))));
         run.step(Input::Synced);
         run
@@ -86,6 +100,16 @@ impl Run {
             Effect::Notice { pod, at } => (pod.uid.clone(), format!("notice {}{}", pod.key.name, if at.is_some() { "" } else { " back" })),
             Effect::Evict { pod, .. } => (pod.uid.clone(), format!("evict {}", pod.key.name)),
             Effect::Suspend { owner, suspend } => (PodUid::from(""), format!("suspend {} {suspend}", owner.key.name)),
+            Effect::Provision(order) => {
+                self.ordered = Some((**order).clone());
+                let sets: Vec<String> = order.sets.iter().map(|((pod, _), count)| format!("{count}x{}", pod.name)).collect();
+                (
+                    PodUid::from(""),
+                    format!("provision {} for {}/{}: {}", order.class, order.owner.kind, order.owner.key.name, sets.join(" ")),
+                )
+            }
+            Effect::Unprovision { request, .. } => (PodUid::from(""), format!("unprovision {}", request.name)),
+            Effect::Consume { pod, request, .. } => (pod.uid.clone(), format!("consume {} {request}", pod.key.name)),
         };
         self.done.push(text);
         let Some(mut pod) = self.pods.get(&uid).cloned() else { return };
