@@ -30,7 +30,7 @@ impl Engine {
             let holds = self.book.holder(&lead.uid).is_some();
             let asks = if holds { Asks::default() } else { self.queues.asks(pods.iter().copied(), self.profiles.classes()) };
             self.queues.count(&self.book, self.profiles.classes());
-            if let Err(exceeded) = self.queues.admits(queue, &asks) {
+            if let Err(exceeded) = self.queues.admits(queue, &asks, self.lane.id_of(&lead.uid)) {
                 return Err(self.beyond_maximum(&exceeded));
             }
         }

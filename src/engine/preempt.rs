@@ -6,6 +6,7 @@ use super::decider::shape;
 use super::{Answer, Engine, Output, PreemptCandidate, PreemptChoice, PreemptQuery};
 use crate::model::{Pod, PodUid};
 use crate::preempt::rules::{Standing, reach};
+use crate::queue::Right;
 
 impl Engine {
     pub(super) fn preempt(&mut self, query: PreemptQuery<'_>) -> Output {
@@ -46,17 +47,18 @@ impl Engine {
     /// Whether the planner could have taken these for the pod. Of pods that ask for nothing managed nothing is known: kube-scheduler's
     /// word stands for them.
     fn may_take(&self, pod: &Pod, victims: &[PodUid]) -> bool {
-        let preemptor = Standing { priority: pod.priority, never_preempts: pod.never_preempts };
+        let preemptor = Standing { priority: pod.priority, never_preempts: pod.never_preempts, ..Standing::default() };
         let known: Vec<&Pod> = victims.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
-        let allowed = |victim: &&Pod| {
-            let standing = Standing { priority: victim.priority, never_preempts: false };
+        let (rights, spared) = self.rights_over(pod, &known);
+        let allowed = |(victim, right): (&&Pod, &Right)| {
+            let standing = Standing { priority: victim.priority, right: *right, ..Standing::default() };
             reach(preemptor, standing).is_some() && !self.stays(victim)
         };
         let kept = self.budgets.values().all(|budget| {
             let under = known.iter().filter(|victim| victim.key.namespace == budget.namespace && budget.covers(&victim.labels)).count();
             under <= usize::try_from(budget.disruptions_allowed).unwrap_or(0)
         });
-        kept && known.iter().all(allowed) && self.leaves_gangs_whole(victims)
+        kept && spared && known.iter().zip(&rights).all(allowed) && self.leaves_gangs_whole(victims)
     }
 
     /// kube-scheduler reads the first victim's priority as the highest (preemption.go, pickOneNode).

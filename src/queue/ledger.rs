@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::decay::{Had, spans, step_ms};
 use super::service::Service;
-use crate::book::Book;
-use crate::model::{AcceleratorClass, Classes, NodeName, Pod, SHARE_MILLI, Time};
+use crate::book::{Book, Holder};
+use crate::model::{AcceleratorClass, Classes, GangId, NodeName, Pod, SHARE_MILLI, Time};
 use crate::policy::{QueueAmount, QueueRule, Queues};
 
 /// What somebody asks for or holds, by accelerator class.
@@ -69,6 +69,8 @@ pub struct Ledger {
     pub(super) boxes: Vec<BTreeMap<Arc<str>, BTreeSet<NodeName>>>,
     /// How many devices of a class the largest node has.
     box_devices: BTreeMap<Arc<str>, u32>,
+    /// Gangs for which others make room: their queues, and what they ask for.
+    pub(super) claims: BTreeMap<GangId, (usize, Asks)>,
     by_namespace: BTreeMap<Arc<str>, (u64, Had)>,
     charged_at: Time,
     /// The version of the book that `held` is of.
@@ -87,7 +89,9 @@ impl Ledger {
             self.rules.all().iter().zip(&self.had).map(|(rule, had)| (rule.name.clone(), *had)).collect();
         self.had = rules.all().iter().map(|rule| had_by_name.get(&rule.name).copied().unwrap_or_default()).collect();
         self.held = vec![Asks::default(); rules.all().len()];
+        let moved = std::mem::take(&mut self.claims);
         self.rules = rules.clone();
+        moved.into_iter().for_each(|(id, (_, asks))| self.claim(id, asks));
         self.version = None;
     }
 
@@ -126,7 +130,7 @@ impl Ledger {
         self.held = vec![Asks::default(); self.rules.all().len()];
         self.by_namespace.values_mut().for_each(|(held, _)| *held = 0);
         for (namespace, resource, milli) in book.held() {
-            let Some(class) = class_of(classes, resource.as_str()) else { continue };
+            let Some(class) = class_of(classes, resource.as_str()).filter(|_| is_somebodys(namespace)) else { continue };
             for queue in self.rules.path(self.rules.of(namespace)) {
                 self.held[queue].add(&class.name, milli, 0);
             }
@@ -142,7 +146,7 @@ impl Ledger {
 
     fn count_boxes(&mut self, book: &Book, classes: &Classes) {
         self.boxes = vec![BTreeMap::new(); self.rules.all().len()];
-        for holder in book.holders() {
+        for holder in book.holders().filter(|holder| is_somebodys(&holder.key.namespace)) {
             for take in &holder.takes {
                 let Some(class) = class_of(classes, take.resource.as_str()) else { continue };
                 for queue in self.rules.path(self.rules.of(&holder.key.namespace)) {
@@ -160,6 +164,32 @@ impl Ledger {
                 *most = pool.units.max(*most);
             }
         }
+    }
+
+    /// Others make room for a gang, which counts in its queue until it has it.
+    pub fn claim(&mut self, id: GangId, asks: Asks) {
+        let queue = self.rules.of(&id.key.namespace);
+        if queue < self.rules.all().len() {
+            self.claims.insert(id, (queue, asks));
+        }
+    }
+
+    /// It has its room, or does not get it.
+    pub fn unclaim(&mut self, id: &GangId) {
+        self.claims.remove(id);
+    }
+
+    /// What some holders have, together.
+    pub fn holds<'a>(&self, holders: impl Iterator<Item = &'a Holder>, classes: &Classes) -> Asks {
+        let (mut holds, mut nodes) = (Asks::default(), BTreeSet::new());
+        for holder in holders {
+            for take in &holder.takes {
+                let Some(class) = class_of(classes, take.resource.as_str()) else { continue };
+                let first = nodes.insert((class.name.clone(), holder.node.clone()));
+                holds.add(&class.name, take.milli().into(), first.into());
+            }
+        }
+        holds
     }
 
     /// What pods ask for, each so many times. One that asks for a whole box needs one.
@@ -212,6 +242,11 @@ impl Ledger {
     pub fn had_s(&self, queue: usize) -> u64 {
         self.had.get(queue).map_or(0, |had| u64::try_from(had.milli_ms() / 1_000_000).unwrap_or(u64::MAX))
     }
+}
+
+/// What is kept for a gang while others make room for it has no namespace: it is counted as that gang's claim.
+fn is_somebodys(namespace: &str) -> bool {
+    !namespace.is_empty()
 }
 
 /// The class of a resource. A share of which nobody says of what counts for the first class that can be shared.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::{Amounts, Asks, Ledger};
 use crate::book::{Book, NodeEntry, PoolLedger};
-use crate::model::{Classes, NodeName};
+use crate::model::{Classes, GangId, NodeName};
 use crate::policy::{QueueAmount, QueueRule};
 
 /// Nodes that a queue may use, where its maximum is counted in them.
@@ -42,9 +42,10 @@ impl BoxLimit {
 }
 
 /// By what right somebody may take from a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Right {
     /// It is the same queue.
+    #[default]
     Own,
     /// The one who asks, or the queue above it that is a sibling of the other's, stays within its guarantee with what it asks
     /// for: what the other holds beyond its own was only lent.
@@ -89,11 +90,14 @@ impl Ledger {
     ///
     /// # Errors
     /// The first maximum that this would pass.
-    pub fn admits(&self, queue: usize, asks: &Asks) -> Result<(), Exceeded> {
+    ///
+    /// `except` is the gang that asks: what makes room for it is not counted.
+    pub fn admits(&self, queue: usize, asks: &Asks, except: Option<&GangId>) -> Result<(), Exceeded> {
         let passed = |at: usize| {
             let rule = self.rule(at)?;
             rule.maximum.iter().find_map(|(class, most)| {
-                let ((held, most_of_it), (asked, _)) = (self.held[at].class(class).by(*most), asks.class(class).by(*most));
+                let held = self.held[at].class(class).plus(self.claimed(at, class, except));
+                let ((held, most_of_it), (asked, _)) = (held.by(*most), asks.class(class).by(*most));
                 let asks_at_all = asks.class(class).milli > 0;
                 (asks_at_all && held + asked > most_of_it).then(|| Exceeded {
                     queue: at,
@@ -127,7 +131,8 @@ impl Ledger {
         let within = |(class, asked): (&Arc<str>, &Amounts)| {
             let guaranteed = rule.guaranteed.get(class);
             guaranteed.is_some_and(|amount| {
-                let (sum, most) = self.held[queue].class(class).plus(*asked).by(*amount);
+                let held = self.held[queue].class(class).plus(self.claimed(queue, class, None));
+                let (sum, most) = held.plus(*asked).by(*amount);
                 sum <= most
             })
         };
@@ -141,6 +146,12 @@ impl Ledger {
         let parent = self.rule(sibling).and_then(|rule| rule.parent);
         let mine = above.into_iter().find(|at| self.rule(*at).is_some_and(|rule| rule.parent == parent));
         if mine.is_some_and(|mine| self.within_guarantee(mine, asks)) { Right::Lent } else { Right::Other }
+    }
+
+    /// What gangs of a queue, and of those below it, wait for while others make room for them.
+    fn claimed(&self, queue: usize, class: &str, except: Option<&GangId>) -> Amounts {
+        let of_queue = |(id, (of, _)): &(&GangId, &(usize, Asks))| Some(*id) != except && self.rules.path(*of).any(|at| at == queue);
+        self.claims.iter().filter(of_queue).fold(Amounts::default(), |sum, (_, (_, asks))| sum.plus(asks.class(class)))
     }
 
     /// What may be taken of a queue, and of those above it that are not also above `queue`, without any of them coming below its

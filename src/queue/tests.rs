@@ -106,11 +106,11 @@ fn who_stays_within_the_guarantee_is_served_first_then_who_had_least_for_its_wei
 fn a_maximum_binds_the_queues_below_it_and_only_those_who_ask_for_the_class() {
     let mut rig = Rig::new(ORG);
     rig.hold("b1", "b", 56);
-    let exceeded = rig.ledger.admits(rig.queue("a"), &asks(1)).unwrap_err();
+    let exceeded = rig.ledger.admits(rig.queue("a"), &asks(1), None).unwrap_err();
     assert_eq!((exceeded.queue, exceeded.amounts), (rig.queue("org"), (56_000, 1000, 56_000)));
-    assert_eq!(rig.ledger.admits(rig.queue("a"), &Asks::of("amd-gpu", 8000)), Ok(()));
-    assert_eq!(rig.ledger.admits(rig.queue("c"), &asks(24)), Ok(()));
-    assert!(rig.ledger.admits(rig.queue("c"), &asks(25)).is_err());
+    assert_eq!(rig.ledger.admits(rig.queue("a"), &Asks::of("amd-gpu", 8000), None), Ok(()));
+    assert_eq!(rig.ledger.admits(rig.queue("c"), &asks(24), None), Ok(()));
+    assert!(rig.ledger.admits(rig.queue("c"), &asks(25), None).is_err());
 }
 
 #[test]

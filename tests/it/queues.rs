@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -115,5 +116,54 @@ async fn a_tenant_takes_neither_anothers_queue_nor_a_priority_class_that_it_is_n
         .with_context(|| installed.gangplank.log())?;
     let queues = installed.gangplank.get("/api/v1/queues").await?;
     assert_eq!((in_use(&queues, "poor"), in_use(&queues, "rich")), (Some(4000), Some(12_000)), "{queues}");
+    Ok(())
+}
+
+/// A Job of so many pods with four GPUs each.
+fn job(name: &str, members: u32) -> Result<Job> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {"parallelism": members, "completions": members, "template": {"spec": {
+            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": "4"}}}]}}},
+    }))?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_takes_back_what_it_lent_and_leaves_the_other_its_guarantee() -> Result<()> {
+    let options = Options { without: vec!["kube-scheduler"], ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("queues that take back", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    create_kwok_nodes(&client, 2, &NodeTemplate::default()).await?;
+    let (lender, borrower) = (managed_namespace(&client, "lender").await?, managed_namespace(&client, "borrower").await?);
+    let profile = control_plane.dir().join("profile.yaml");
+    let queue = |name: &str, namespace: &str| {
+        format!("{{name: {name}, namespaces: {{matchNames: [{namespace}]}}, guaranteed: [{{class: nvidia-gpu, devices: 8}}]}}")
+    };
+    let queues = format!("queues: {{list: [{}, {}]}}", queue("lender", &lender), queue("borrower", &borrower));
+    std::fs::write(&profile, gangplank::policy::Profile::DEFAULT_YAML.replace("\naccelerators:", &format!("\n{queues}\naccelerators:")))?;
+    let mut installed = Installed::start_with(&control_plane, &client, &[&format!("--profile={}", profile.display())]).await?;
+    let of = |namespace: &str| (Api::<Job>::namespaced(client.clone(), namespace), Api::<Pod>::namespaced(client.clone(), namespace));
+    let ((lent, lent_pods), (mine, my_pods)) = (of(&borrower), of(&lender));
+    for index in 0..4 {
+        lent.create(&PostParams::default(), &job(&format!("borrowed-{index}"), 1)?).await?;
+    }
+    wait_until("the borrower to fill the cluster", TIMEOUT, async || Ok((bound(&lent_pods).await? == 4).then_some(())))
+        .await
+        .with_context(|| installed.gangplank.log())?;
+    mine.create(&PostParams::default(), &job("mine", 2)?).await?;
+    wait_until("the lender to have its guarantee", TIMEOUT, async || Ok((bound(&my_pods).await? == 2).then_some(())))
+        .await
+        .with_context(|| installed.gangplank.log())?;
+    // Another one of each would need more than there is, or than either is guaranteed.
+    mine.create(&PostParams::default(), &job("more", 1)?).await?;
+    tokio::time::sleep(QUIET).await;
+    ensure!((bound(&my_pods).await?, bound(&lent_pods).await?) == (2, 2), "{}", installed.gangplank.log());
+    let queues = installed.gangplank.get("/api/v1/queues").await?;
+    assert_eq!((in_use(&queues, "lender"), in_use(&queues, "borrower")), (Some(8000), Some(8000)), "{queues}");
+    let preemptions = installed.gangplank.get("/api/v1/preemptions").await?;
+    let went: Vec<&Value> = preemptions["preemptions"].as_array().into_iter().flatten().collect();
+    let why = |entry: &&Value| entry["why"].as_str().is_some_and(|why| why.starts_with("borrowed from its queue"));
+    ensure!(went.len() == 2 && went.iter().all(why), "{preemptions}");
     Ok(())
 }

@@ -184,6 +184,7 @@ impl Engine {
     /// Time passed: deadlines, owners that wait to be resumed, elastic gangs whose last members do not come.
     pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
         self.lane.failures.expire(now);
+        self.look_at_turns(now);
         // Of what runs or waits for room there may be many, and time changes nothing about it.
         let moves = |gang: &Gang| gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty();
         let ids: Vec<GangId> = self.lane.gangs.iter().filter(|(_, gang)| moves(gang)).map(|(id, _)| id.clone()).collect();

@@ -15,6 +15,7 @@ mod plan;
 mod preempt;
 mod queues;
 mod recover;
+mod rights;
 mod roles;
 mod turns;
 mod units;
@@ -46,6 +47,8 @@ pub(super) struct Lane {
     refused: BTreeSet<Turn>,
     /// There is more room than when `refused` were.
     gained: bool,
+    /// When those who were refused were last looked at because time passed.
+    looked_at: Time,
     /// Why some of `refused` were: who asks for the same is refused unseen.
     refusals: Vec<(plan::Alike, Refusal)>,
     /// Rooms that are being made, by who waits for them.
@@ -220,6 +223,11 @@ impl Lane {
     /// Whether a pod goes by this lane.
     pub(super) fn has(&self, uid: &PodUid) -> bool {
         self.gang_of.contains_key(uid)
+    }
+
+    /// The gang of a pod, if it goes by this lane.
+    pub(super) fn id_of(&self, uid: &PodUid) -> Option<&GangId> {
+        self.gang_of.get(uid)
     }
 
     fn refusal_of(&self, alike: &plan::Alike) -> Option<Refusal> {

@@ -77,7 +77,8 @@ impl Engine {
         }
         let pods = || waiting.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod);
         let never_preempts = pods().any(|pod| pod.never_preempts);
-        let standing = Standing { priority: pods().map(|pod| pod.priority).min().unwrap_or(0), never_preempts };
+        let priority = pods().map(|pod| pod.priority).min().unwrap_or(0);
+        let standing = Standing { priority, never_preempts, ..Standing::default() };
         let takeable = self.takeable(now, id, standing);
         if takeable.units.is_empty() {
             return false;
@@ -99,9 +100,6 @@ impl Engine {
             Victim { unit: takeable.units[*place].clone(), gang, kind }
         };
         let victims: Vec<Victim> = takeover.victims.iter().map(victim).collect();
-        debug_assert!(
-            victims.iter().all(|victim| rules::reach(standing, Standing { priority: victim.unit.reach.priority, ..standing }).is_some())
-        );
         let why = words(takeover, standing);
         let places: BTreeMap<PodUid, NodeName> =
             takeover.plan.members.iter().map(|planned| (planned.member.uid.clone(), planned.node.clone())).collect();
@@ -139,6 +137,9 @@ impl Engine {
             remedy: "none needed: it starts when they are gone".into(),
         };
         claim.awaited.iter().for_each(|uid| drop(self.lane.awaited.insert(uid.clone(), id.clone())));
+        let asks = claim.places.keys().filter_map(|uid| self.pods.get(uid)).map(|record| (&record.pod, 1));
+        let asks = self.queues.asks(asks, self.profiles.classes());
+        self.queues.claim(id.clone(), asks);
         self.lane.claims.insert(id.clone(), claim);
         if let Some(gang) = self.lane.gangs.get_mut(id) {
             gang.phase = Phase::Preempting { until: now + NOMINATION + notice + VICTIMS };
@@ -359,6 +360,7 @@ impl Engine {
     }
 
     fn forget_claim(&mut self, id: &GangId) {
+        self.queues.unclaim(id);
         if let Some(claim) = self.lane.claims.remove(id) {
             claim.awaited.iter().for_each(|uid| drop(self.lane.awaited.remove(uid)));
         }

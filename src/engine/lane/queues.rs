@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::turns::Entry;
 use super::{Gang, Step};
@@ -11,6 +12,9 @@ use crate::gang::{Context, Group, Plan, plan};
 use crate::model::{Classes, GangId, GangKind, NodeName, Pod, PodUid, Refusal, Time};
 use crate::policy::{Job, Queues};
 use crate::queue::{Asks, BoxLimit};
+
+/// How often it is looked whose turn it is because others had theirs.
+const TURNS: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// The queues of the profiles are in force from here on: everybody who waits stands in line anew.
@@ -67,6 +71,14 @@ impl Engine {
         }
     }
 
+    /// Where jobs take turns, time alone brings one nearer: those who were refused are looked at again now and then.
+    pub(super) fn look_at_turns(&mut self, now: Time) {
+        if goes_by_service(self.queues.rules()) && !self.lane.refused.is_empty() && now - self.lane.looked_at >= TURNS {
+            self.lane.looked_at = now;
+            self.lane.gained();
+        }
+    }
+
     /// The maxima in boxes of its namespace's queue that bind so many pods like each.
     pub(super) fn box_limits(&mut self, pods: &[(&Pod, u32)]) -> Vec<BoxLimit> {
         let Some((lead, _)) = pods.first().filter(|_| self.queues.rules().count_boxes()) else { return Vec::new() };
@@ -117,7 +129,7 @@ pub(super) fn plan_within(
 }
 
 /// What a job is known by through all its starts: the controller of its pods, or the name of its gang.
-fn job_of(pod: &Pod) -> Arc<str> {
+pub(super) fn job_of(pod: &Pod) -> Arc<str> {
     let gang = pod.gang.as_ref().map(|gang| &gang.id).filter(|id| !matches!(id.kind, GangKind::Owner | GangKind::Alone));
     match (gang, &pod.controller) {
         (Some(id), _) => format!("{}/{}", id.kind.name(), id.key).into(),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rights::Rights;
 use super::{Lane, Step};
 use crate::book::HolderState;
 use crate::engine::Engine;
@@ -46,10 +47,11 @@ impl Engine {
             let gang = self.lane.gang_of.get(&pod.uid).cloned();
             gangs.entry(gang.unwrap_or_else(|| GangId::alone(pod.key.clone(), pod.uid.as_str().into()))).or_default().push(pod);
         }
+        let mut rights = self.rights(now, id);
         for (other, pods) in gangs {
             // Whoever made room for it once does not get it back from it by force.
             if other != *id && !self.lane.ledger.went_for(id, &other) {
-                self.enter(now, (preemptor, &other, &pods), &mut takeable);
+                self.enter(now, (preemptor, &other, &pods), &mut rights, &mut takeable);
             }
         }
         takeable
@@ -67,16 +69,17 @@ impl Engine {
         bound.map(|pod| pod.uid.clone()).filter(|uid| !self.lane.stuck.contains(uid)).collect()
     }
 
-    fn enter(&self, now: Time, (preemptor, id, pods): (Standing, &GangId, &[&Pod]), takeable: &mut Takeable) {
+    fn enter(&self, now: Time, (preemptor, id, pods): (Standing, &GangId, &[&Pod]), rights: &mut Rights, takeable: &mut Takeable) {
         let stays = |pod: &&Pod| self.stays(pod);
-        let Some(priority) = pods.iter().map(|pod| pod.priority).max() else { return };
-        let Some(reach) = reach(preemptor, Standing { priority, never_preempts: false }) else { return };
+        let standing = self.standing(now, pods, rights, &mut takeable.allowances, &takeable.going);
+        let Some(reach) = standing.and_then(|standing| reach(preemptor, standing)) else { return };
+        let rights = &*rights;
         let unit = |title: String, pods: &[&Pod]| Unit {
             title,
             pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
             reach,
             lost_ms: pods.iter().map(|pod| lost_ms(pod, self.devices_milli(&pod.uid), now)).fold(0, u64::saturating_add),
-            budgets: self.budgets_of(pods),
+            budgets: [self.budgets_of(pods), self.spared(pods, rights)].concat(),
         };
         let mut add = |unit: Unit, kind: &'static str| {
             // What can never be taken need not be looked at.

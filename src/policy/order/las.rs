@@ -26,4 +26,9 @@ impl Order for Las {
     fn takes_turns(&self) -> bool {
         true
     }
+
+    /// Whoever is a step behind must fall a step further before it is the other's turn, and each step is as long as all before it.
+    fn comes_first(&self, waiting: &Job, running: &Job) -> bool {
+        self.rank(waiting) < self.rank(running)
+    }
 }

@@ -29,8 +29,14 @@ pub trait Order: Sync + std::fmt::Debug {
         false
     }
 
-    /// Whether a running job may make room for a waiting one of equal priority in its queue that comes before it by this order.
+    /// Whether running jobs may make room for waiting ones of equal priority in their queue at all.
     fn takes_turns(&self) -> bool {
+        false
+    }
+
+    /// Whether a running job makes room for a waiting one. The difference is large enough to be worth a start, and so that the
+    /// two do not interrupt each other in turns.
+    fn comes_first(&self, _waiting: &Job, _running: &Job) -> bool {
         false
     }
 }
@@ -54,6 +60,9 @@ impl Job {
         self.expected.map(|expected| expected.saturating_sub(self.ran))
     }
 }
+
+/// So much sooner must a job be done that another is stopped for it.
+const WORTH_A_START: Duration = Duration::from_mins(5);
 
 /// The order of a name.
 pub fn order(name: &str) -> Option<&'static dyn Order> {

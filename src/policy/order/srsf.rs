@@ -1,6 +1,6 @@
 //! `srsf`: the shortest remaining service first, which is time multiplied by devices.
 
-use super::{Job, Order};
+use super::{Job, Order, WORTH_A_START};
 
 /// By the accelerator-seconds that a job has to run yet; one of which nobody knows comes last.
 #[derive(Debug)]
@@ -21,5 +21,12 @@ impl Order for Srsf {
 
     fn takes_turns(&self) -> bool {
         true
+    }
+
+    /// As with `srtf`: what runs only comes nearer to its end.
+    fn comes_first(&self, waiting: &Job, running: &Job) -> bool {
+        let known = waiting.expected.is_some() && running.expected.is_some();
+        let worth = WORTH_A_START.as_millis() * u128::from(waiting.asks_milli);
+        known && self.rank(waiting).saturating_add(worth) <= self.rank(running)
     }
 }

@@ -1,6 +1,6 @@
 //! `srtf`: the shortest remaining time first.
 
-use super::{Job, Order};
+use super::{Job, Order, WORTH_A_START};
 
 /// By the time that a job has to run yet; one of which nobody knows comes last.
 #[derive(Debug)]
@@ -21,5 +21,11 @@ impl Order for Srtf {
 
     fn takes_turns(&self) -> bool {
         true
+    }
+
+    /// What waits keeps its rank, and what runs only comes nearer to its end: the one that was stopped never comes back so.
+    fn comes_first(&self, waiting: &Job, running: &Job) -> bool {
+        let (Some(waiting), Some(running)) = (waiting.remaining(), running.remaining()) else { return false };
+        waiting + WORTH_A_START <= running
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::run::{Run, gated};
 use crate::engine::Input;
 use crate::model::fixtures::pod;
-use crate::model::{OwnerRef, Pod, PodKey, Reason};
+use crate::model::{GangId, GangKind, GangRef, OwnerRef, Pod, PodKey, Reason};
 
 const TWO: &str = "{list: [{name: a, namespaces: {matchNames: [a, a2]}, maximum: [{class: nvidia-gpu, devices: 32}]},
     {name: b, namespaces: {matchNames: [b]}, weight: 3}]}";
@@ -139,4 +139,95 @@ fn under_las_a_job_that_ran_comes_after_one_that_did_not() {
     }
     run.all_at_once(vec![of_job("again", "job"), of_job("fresh", "other")]);
     assert_eq!(run.released()[..1], ["fresh"], "its owner is another Job, created later");
+}
+
+/// Six boxes: queue b has all of them, and is guaranteed so many devices; so is a.
+fn lent(guaranteed: [u32; 2]) -> Run {
+    let [a, b] = guaranteed;
+    let mut run = Run::with(&format!(
+        "{{list: [{{name: a, namespaces: {{matchNames: [a]}}, guaranteed: [{{class: nvidia-gpu, devices: {a}}}]}},
+        {{name: b, namespaces: {{matchNames: [b]}}, guaranteed: [{{class: nvidia-gpu, devices: {b}}}]}}]}}"
+    ));
+    for at in 0..6 {
+        let name = format!("b{at}");
+        run.create(of("b", &name, 8).of_job(&name).priority(5));
+        run.bind(&name);
+    }
+    run.done();
+    run
+}
+
+fn evicted(run: &mut Run) -> usize {
+    run.done().iter().filter(|text| text.starts_with("evict")).count()
+}
+
+/// Pods of a gang of a namespace, a box each.
+fn gang(run: &mut Run, namespace: &str, name: &str, members: u32, priority: i32) {
+    for at in 0..members {
+        let mut pod = of(namespace, &format!("{name}-{at}"), 8).of_job(name).priority(priority);
+        let id = GangId { kind: GangKind::Annotation, key: PodKey::new(namespace, name), uid: "".into() };
+        pod.gang = Some(GangRef { id, size: Some(members), min: None, role: "".into(), rank: None });
+        run.create(pod);
+    }
+}
+
+/// Pods that carry out what they are told end at once.
+fn let_go(run: &mut Run) -> Vec<String> {
+    let mut told: Vec<String> = run.done().iter().filter_map(|text| text.strip_prefix("evict ").map(String::from)).collect();
+    told.dedup();
+    told.iter().for_each(|name| run.delete(name));
+    told
+}
+
+#[test]
+fn a_queue_takes_back_what_it_lent_whatever_the_priority_and_no_more() {
+    let mut run = lent([16, 16]);
+    gang(&mut run, "a", "mine", 2, 0);
+    assert_eq!(let_go(&mut run).len(), 2, "two boxes of the four that b borrows");
+    ["mine-0", "mine-1"].iter().for_each(|name| run.bind(name));
+    gang(&mut run, "a", "more", 1, 0);
+    assert_eq!(evicted(&mut run), 0, "a has what it is guaranteed, and its next job is not more urgent than those of b");
+    gang(&mut run, "a", "urgent", 1, 9);
+    assert_eq!(let_go(&mut run), ["mine-0", "mine-1"], "lower priority of its own first: what b has is more urgent than that");
+}
+
+#[test]
+fn taking_back_leaves_a_queue_what_it_is_guaranteed() {
+    let mut run = lent([24, 32]);
+    gang(&mut run, "a", "large", 3, 9);
+    assert_eq!(evicted(&mut run), 0, "three boxes would leave b 24 of its 32, and so would any priority");
+    gang(&mut run, "a", "small", 2, -9);
+    assert_eq!(let_go(&mut run).len(), 2);
+    ["small-0", "small-1"].iter().for_each(|name| run.bind(name));
+    gang(&mut run, "a", "next", 1, 9);
+    assert_eq!(let_go(&mut run), ["small-0", "small-1"], "b has no more than its 32");
+}
+
+#[test]
+fn two_claims_of_one_queue_add_up() {
+    let mut run = lent([8, 16]);
+    gang(&mut run, "a", "first", 1, 0);
+    gang(&mut run, "a", "second", 1, 0);
+    assert_eq!(evicted(&mut run), 1, "the first has the guarantee as soon as its victim is gone");
+}
+
+#[test]
+fn jobs_of_a_queue_take_turns_by_its_order_and_none_takes_back_what_it_gave() {
+    let mut run = Run::with(&in_order("srtf"));
+    let job = |name: &str, job: &str, seconds: u64| Pod { expected: Some(Duration::from_secs(seconds)), ..of("ns", name, 8).of_job(job) };
+    for at in 0..6 {
+        let name = format!("long{at}");
+        run.create(job(&name, &name, 9000 + at));
+        run.bind(&name);
+    }
+    run.create(job("short", "short", 600));
+    assert_eq!(evicted(&mut run), 0, "nobody is stopped as soon as it started");
+    run.now = run.now + Duration::from_secs(300);
+    run.wait(31);
+    assert_eq!(let_go(&mut run), ["long0"], "all lose as much, and have hours before them");
+    run.bind("short");
+    run.create(job("again", "long0", 9000));
+    run.now = run.now + Duration::from_secs(300);
+    run.wait(31);
+    assert_eq!(evicted(&mut run), 0);
 }

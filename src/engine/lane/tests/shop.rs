@@ -101,9 +101,12 @@ impl Shop {
 
     fn schedule(&mut self, uid: &PodUid) {
         let pod = self.pods[uid].clone();
-        let node = pod.nominated.clone().unwrap();
-        let Answer::Filter(answer) = self.step(Input::Filter(FilterQuery { pod: &pod, names: &[node.as_str()] })) else { panic!() };
-        assert_eq!(answer.nodes, [0], "a promise is kept");
+        let names: Vec<NodeName> = pod.nominated.clone().map_or_else(|| self.names.clone(), |node| vec![node]);
+        let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
+        let Answer::Filter(answer) = self.step(Input::Filter(FilterQuery { pod: &pod, names: &names })) else { panic!() };
+        let [place] = answer.nodes[..] else { panic!("a promise is kept") };
+        let node = NodeName::from(names[place as usize]);
+        assert_eq!(Some(&node), pod.planned.as_ref().map(|plan| &plan.grant.node));
         let Answer::Bind(BindAnswer::Write(order)) = self.step(Input::Bind(BindQuery { pod, node: node.clone() })) else { panic!() };
         self.step(Input::BindOutcome { uid: uid.clone(), node: node.clone(), outcome: BindOutcome::Bound });
         self.change(uid, |pod| {
