@@ -1,6 +1,7 @@
 //! Gangs through news, plans, filter and bind: whole or not at all, with our gate and without it, and over a restart.
 
 mod capacity;
+mod guarantees;
 mod lost;
 mod missing;
 mod preempt;

@@ -29,6 +29,11 @@ pub(super) struct Shop {
     /// Jobs that started, by namespace and GPUs, since they were last taken.
     pub(super) started: Vec<(&'static str, u32)>,
     released: Vec<PodUid>,
+    evicted: Vec<PodUid>,
+    /// Pods that were evicted, and how often a job came again.
+    pub(super) evictions: u32,
+    /// When jobs started for the first time, by name.
+    pub(super) first_s: BTreeMap<Arc<str>, u64>,
     /// GPU seconds by namespace, since they were last taken.
     pub(super) had_s: BTreeMap<Arc<str>, u64>,
     charged_s: u64,
@@ -46,6 +51,9 @@ impl Shop {
             ends: BTreeSet::new(),
             started: Vec::new(),
             released: Vec::new(),
+            evicted: Vec::new(),
+            evictions: 0,
+            first_s: BTreeMap::new(),
             had_s: BTreeMap::new(),
             charged_s: 0,
         };
@@ -66,6 +74,7 @@ impl Shop {
                     self.change(&pod.uid, |pod| (pod.gated, pod.planned) = (false, plan));
                     self.released.push(pod.uid);
                 }
+                Effect::Evict { pod, .. } => self.evicted.push(pod.uid),
                 _ => {}
             }
         }
@@ -81,7 +90,8 @@ impl Shop {
 
     /// A job is there.
     pub(super) fn comes(&mut self, name: &str, job: &Coming) {
-        let pod = Pod { key: PodKey::new(job.namespace, name), gated: true, ..pod(name).gpus(job.gpus) };
+        let owner = name.split('~').next().unwrap();
+        let pod = Pod { key: PodKey::new(job.namespace, name), gated: true, ..pod(name).gpus(job.gpus).of_job(owner) };
         self.jobs.insert(pod.uid.clone(), job.clone());
         self.pods.insert(pod.uid.clone(), pod.clone());
         self.step(Input::PodApplied(pod));
@@ -94,9 +104,32 @@ impl Shop {
             while self.engine.wants_to_plan() {
                 self.step(Input::Plan);
             }
-            let Some(uid) = self.released.pop() else { break };
-            self.schedule(&uid);
+            match (self.evicted.pop(), self.released.pop()) {
+                (Some(uid), released) => {
+                    self.released.extend(released);
+                    self.comes_again(&uid);
+                }
+                (None, Some(uid)) => self.schedule(&uid),
+                (None, None) => break,
+            }
         }
+    }
+
+    /// A pod is evicted, and its controller creates another: what it did is lost.
+    fn comes_again(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.remove(uid) else { return };
+        self.ends.retain(|(_, other)| other != uid);
+        self.step(Input::PodDeleted(uid.clone()));
+        self.evictions += 1;
+        let (job, owner) = (self.jobs[uid].clone(), pod.key.name.split('~').next().unwrap().to_owned());
+        self.comes(&format!("{owner}~{}", self.evictions), &job);
+    }
+
+    /// GPUs that a namespace's running jobs have, and those of the smallest that waits.
+    pub(super) fn held_and_waiting(&self, namespace: &str) -> (u32, Option<u32>) {
+        let of = |runs: bool| self.pods.values().filter(move |pod| *pod.key.namespace == *namespace && pod.node.is_some() == runs);
+        let gpus = |pod: &Pod| self.jobs[&pod.uid].gpus;
+        (of(true).map(gpus).sum(), of(false).map(gpus).min())
     }
 
     fn schedule(&mut self, uid: &PodUid) {
@@ -114,6 +147,8 @@ impl Shop {
         });
         let job = &self.jobs[uid];
         self.started.push((job.namespace, job.gpus));
+        let owner = self.pods[uid].key.name.split('~').next().unwrap().into();
+        self.first_s.entry(owner).or_insert(self.now_s);
         self.ends.insert((self.now_s + job.runs_s, uid.clone()));
     }
 
