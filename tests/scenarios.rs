@@ -75,6 +75,9 @@ fn render(report: &serde_json::Value) -> String {
         }
         out.push('\n');
     }
+    for eviction in report["evictions"].as_array().unwrap() {
+        let _ = writeln!(out, "{} goes for {}\n    {}", text(&eviction["pod"]), text(&eviction["for"]), text(&eviction["reason"]));
+    }
     for pending in report["pending"].as_array().unwrap() {
         let _ = writeln!(out, "{} waits: {}\n    {}", text(&pending["pod"]), text(&pending["reason"]), text(&pending["message"]));
         if let Some(remedy) = pending["remedy"].as_str() {

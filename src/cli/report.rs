@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::draw;
 use super::scene::Refused;
+use crate::engine;
 use crate::model::{Amount, Grant, PodUid, ResourceName};
 use crate::sim::{Calls, Cluster, SimPod, Waiting};
 
@@ -137,6 +138,7 @@ pub(super) struct Ended<'a> {
     pub(super) bound_before: &'a BTreeSet<PodUid>,
     pub(super) refused: &'a [Refused],
     pub(super) waiting: &'a [Waiting],
+    pub(super) evictions: Vec<&'a engine::Eviction>,
     pub(super) calls: Calls,
     pub(super) seed: u64,
 }
@@ -158,17 +160,18 @@ impl Report {
         let of = |waiting: &Waiting| Pending { gang: gangs.get(&waiting.key).cloned(), ..Pending::of(waiting) };
         let mut pending: Vec<Pending> = ended.waiting.iter().map(of).chain(refused).collect();
         pending.sort_by(|a, b| a.pod.cmp(&b.pod));
+        let evictions: Vec<Eviction> = ended.evictions.iter().flat_map(|entry| Eviction::of(entry)).collect();
         let summary = Summary {
             nodes: ended.cluster.nodes().count(),
             bound_before: ended.bound_before.len(),
             placed: placements.len(),
             pending: pending.len(),
-            evicted: 0,
+            evicted: evictions.len(),
             devices: device_counts(ended.cluster),
             calls: ended.calls.into(),
             seed: ended.seed,
         };
-        Self { placements, pending, evictions: Vec::new(), summary }
+        Self { placements, pending, evictions, summary }
     }
 
     /// For people: a picture of the nodes, who waits and why, counts.
@@ -182,6 +185,7 @@ impl Report {
                 if plain == 1 { "pod was placed that asks for" } else { "pods were placed that ask for" }
             );
         }
+        out.push_str(&self.evicted());
         out.push_str(&self.waiting());
         out.push('\n');
         out.push_str(&self.summary.lines());
@@ -190,6 +194,16 @@ impl Report {
 }
 
 impl Report {
+    /// Who went for whom and why; pods that went for the same are told once.
+    fn evicted(&self) -> String {
+        let mut out = String::from(if self.evictions.is_empty() { "" } else { "\nEVICTED\n" });
+        for went in self.evictions.chunk_by(|a, b| (&a.preemptor, &a.reason) == (&b.preemptor, &b.reason)) {
+            let pods: Vec<&str> = went.iter().map(|eviction| eviction.pod.as_str()).collect();
+            let _ = writeln!(out, "  {}  for {}\n      {}", pods.join(", "), went[0].preemptor, went[0].reason);
+        }
+        out
+    }
+
     /// Who waits and why; pods that wait for the same are told once.
     fn waiting(&self) -> String {
         let mut groups: Vec<(&Pending, usize)> = Vec::new();
@@ -216,6 +230,9 @@ impl Summary {
     fn lines(&self) -> String {
         let mut out =
             format!("{} placed, {} waiting, {} there before, on {} nodes\n", self.placed, self.pending, self.bound_before, self.nodes);
+        if self.evicted > 0 {
+            let _ = writeln!(out, "{} evicted", self.evicted);
+        }
         for (resource, count) in &self.devices {
             let _ = writeln!(out, "{resource}: {} of {} held, {} shared, {} free", count.held, count.total, count.shared, count.free);
         }
@@ -229,6 +246,12 @@ impl Placement {
         let devices = pod.pod.recorded.as_ref().map(device_lines).unwrap_or_default();
         let index = || pod.labels.get("batch.kubernetes.io/job-completion-index").and_then(|index| index.parse().ok());
         Some(Self { pod: pod.pod.key.to_string(), node, devices, rank: planned.or_else(index) })
+    }
+}
+
+impl Eviction {
+    fn of(entry: &engine::Eviction) -> impl Iterator<Item = Self> {
+        entry.pods.iter().map(|pod| Self { pod: pod.to_string(), preemptor: entry.preemptor.clone(), reason: entry.why.clone() })
     }
 }
 

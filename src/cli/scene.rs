@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Advice;
-use crate::model::{Classes, PodKey, PodUid, PriorityClass, Quantity, Quota};
+use crate::model::{Budget, Classes, PodKey, PodUid, PriorityClass, Quantity, Quota};
 use crate::sim::predicate::{self, Neighbours};
 use crate::sim::{Cluster, HardLimits, NodeView, SimNode, Usage};
 use crate::wire::admission::{self, Rules, Verdict};
 use crate::wire::gang::{self, GangNews};
 use crate::wire::manifest::{self, Document, Expanded, Namespaces, Place};
-use crate::wire::{AcceleratorNode, NodeObject, PriorityClassObject, QuotaObject};
+use crate::wire::{AcceleratorNode, BudgetObject, NodeObject, PriorityClassObject, QuotaObject};
 
 /// A cluster, ready to run.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Scene {
     pub(super) quotas: Vec<Quota>,
     /// The same as objects.
     pub(super) quota_objects: Vec<Value>,
+    /// Disruption budgets.
+    pub(super) budgets: Vec<Budget>,
     /// Priority classes.
     pub(super) classes: Vec<PriorityClass>,
     /// What objects say of gangs.
@@ -92,6 +94,7 @@ impl Scene {
             nodes: Vec::new(),
             quotas: Vec::new(),
             quota_objects: Vec::new(),
+            budgets: Vec::new(),
             classes: Vec::new(),
             gangs: Vec::new(),
             refused: Vec::new(),
@@ -130,6 +133,11 @@ impl Scene {
                     self.quotas.push(quota);
                     self.quota_objects.push(object);
                 }
+            }
+            (Some("policy/v1"), Some("PodDisruptionBudget")) => {
+                let mut object = object.clone();
+                object["metadata"]["namespace"] = manifest::namespace(&object).to_owned().into();
+                self.budgets.push(BudgetObject::deserialize(&object)?.to_model());
             }
             (Some("scheduling.k8s.io/v1"), Some("PriorityClass")) => {
                 self.classes.push(PriorityClassObject::deserialize(object)?.to_model());

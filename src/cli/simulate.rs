@@ -8,14 +8,14 @@ use super::report::{Ended, Report};
 use super::scene::Scene;
 use super::{Advice, Console, Exit, Run, policy};
 use crate::policy::{FabricSection, Profiles};
-use crate::sim::{Direct, Scheduler};
+use crate::sim::{Direct, Scheduler, Surroundings};
 use crate::wire::fabric;
 use crate::wire::manifest::{self, Document};
 
 /// Arguments of `simulate`.
 #[derive(Args, Debug)]
 pub(super) struct SimulateArgs {
-    /// Nodes, AcceleratorNodes, Topology and HyperNode objects, and pods as `kubectl get -o yaml` prints them; `-` reads stdin
+    /// Nodes, AcceleratorNodes, Topology and HyperNode objects, budgets, Jobs and pods as `kubectl get -o yaml` prints them; `-` reads stdin
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     cluster: Vec<PathBuf>,
     /// Manifests of what shall run
@@ -69,10 +69,9 @@ impl Simulated {
 pub fn simulate(cluster: Vec<Document>, workloads: Vec<Document>, profiles: impl Into<Profiles>, seed: u64) -> anyhow::Result<Simulated> {
     let profiles = profiles.into().with_fabric(|section| with_objects(section, &cluster))?;
     let scene = Scene::build(cluster, workloads, profiles.classes())?;
-    let mut world = Direct::new(scene.cluster, profiles, scene.quotas, scene.classes);
-    for gang in &scene.gangs {
-        world.gang_applied(gang.spec.clone());
-    }
+    let gangs = scene.gangs.into_iter().map(|gang| gang.spec).collect();
+    let surroundings = Surroundings { quotas: scene.quotas, classes: scene.classes, budgets: scene.budgets, gangs };
+    let mut world = Direct::new(scene.cluster, profiles, surroundings);
     let waiting = Scheduler::new(seed).run(&mut world, |_, _| {});
     let report = Report::of(&Ended {
         cluster: world.cluster(),
@@ -80,6 +79,7 @@ pub fn simulate(cluster: Vec<Document>, workloads: Vec<Document>, profiles: impl
         bound_before: &scene.bound_before,
         refused: &scene.refused,
         waiting: &waiting,
+        evictions: world.engine().evictions().collect(),
         calls: world.calls(),
         seed,
     });

@@ -3,10 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::owners::Owners;
 use super::{Binding, CallError, Calls, Change, Cluster, FilterReply, RefusedNode, SimPod, Story, World};
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
-use crate::model::{Curable, GangSpec, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
+use crate::model::{Budget, Curable, GangSpec, NodeName, PodUid, PriorityClass, Quota, Refusal, Time};
 use crate::policy::Profiles;
+
+/// What else stands in a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// ResourceQuotas.
+    pub quotas: Vec<Quota>,
+    /// PriorityClasses.
+    pub classes: Vec<PriorityClass>,
+    /// PodDisruptionBudgets.
+    pub budgets: Vec<Budget>,
+    /// What objects say of gangs.
+    pub gangs: Vec<GangSpec>,
+}
 
 /// A cluster and an engine, driven one step at a time.
 #[derive(Debug)]
@@ -20,20 +34,30 @@ pub struct Direct {
     /// What conditions of gated pods say.
     conditions: BTreeMap<PodUid, String>,
     calls: Calls,
+    owners: Owners,
+    /// What the watches deliver next, of what is not in the cluster's log.
+    news: Vec<Input<'static>>,
+    /// When the last of those who were given notice goes.
+    notice: Option<Time>,
 }
 
 impl Direct {
     /// Tells a new engine everything, as the first lists of the watches would.
-    pub fn new(cluster: Cluster, profiles: impl Into<Profiles>, quotas: Vec<Quota>, classes: Vec<PriorityClass>) -> Self {
+    pub fn new(mut cluster: Cluster, profiles: impl Into<Profiles>, surroundings: Surroundings) -> Self {
+        let Surroundings { quotas, classes, budgets, gangs } = surroundings;
+        let now = begin(&mut cluster);
         let mut world = Self {
             cluster,
             engine: Engine::new(profiles),
-            now: START,
+            now,
             seen_version: 0,
             stories: BTreeMap::new(),
             touched: Vec::new(),
             conditions: BTreeMap::new(),
             calls: Calls::default(),
+            owners: Owners::new(gangs.clone(), budgets.clone()),
+            news: Vec::new(),
+            notice: None,
         };
         world.list();
         for class in classes {
@@ -42,13 +66,10 @@ impl Direct {
         for quota in quotas {
             world.step(Input::QuotaApplied(quota));
         }
+        budgets.into_iter().for_each(|budget| drop(world.step(Input::BudgetApplied(budget))));
+        gangs.into_iter().for_each(|spec| drop(world.step(Input::GangApplied(spec))));
         world.step(Input::Synced);
         world
-    }
-
-    /// What an object says of a gang.
-    pub fn gang_applied(&mut self, spec: GangSpec) {
-        self.step(Input::GangApplied(spec));
     }
 
     /// The engine, for what it can tell of itself.
@@ -82,8 +103,24 @@ impl Direct {
 
     /// Delivers what the watches would have delivered by now, and what follows from it.
     fn catch_up(&mut self) {
-        while self.seen_version != self.cluster.version() {
+        while !self.news.is_empty() || self.seen_version != self.cluster.version() {
+            for news in std::mem::take(&mut self.news) {
+                self.step(news);
+            }
             self.deliver();
+        }
+    }
+
+    /// Nothing moves but with time: notices run out, and owners that were suspended go on.
+    fn wait(&mut self) {
+        for _ in 0..WAITS_MAX {
+            let notice = self.notice.take();
+            if notice.is_none() && !self.owners.any_suspended() {
+                return;
+            }
+            self.now = notice.map_or(self.now, |until| self.now.max(until));
+            self.step(Input::Tick);
+            self.catch_up();
         }
     }
 
@@ -135,15 +172,18 @@ impl Direct {
                     self.cluster.release(&pod.uid, plan);
                     self.touched.push(pod.uid);
                 }
-                Effect::Evict { pod, .. } => drop(self.cluster.delete_pod(&pod.uid)),
-                // What an event says is in the trace too; nothing here can be suspended, nor makes nodes.
+                Effect::Evict { pod, .. } => {
+                    let news = self.owners.evict(&mut self.cluster, &pod.uid, self.now);
+                    self.news.extend(news);
+                }
+                Effect::Suspend { owner, suspend } => {
+                    let news = self.owners.suspend(&mut self.cluster, &owner, suspend, self.now);
+                    self.news.extend(news);
+                }
+                Effect::Notice { at, .. } => self.notice = self.notice.max(at),
+                // What an event says is in the trace too; nothing here makes nodes.
                 Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
-                Effect::Event(_)
-                | Effect::Notice { .. }
-                | Effect::Suspend { .. }
-                | Effect::Provision(_)
-                | Effect::Unprovision { .. }
-                | Effect::Consume { .. } => {}
+                Effect::Event(_) | Effect::Provision(_) | Effect::Unprovision { .. } | Effect::Consume { .. } => {}
             }
         }
     }
@@ -222,6 +262,7 @@ impl World for Direct {
 
     fn touched(&mut self) -> Vec<PodUid> {
         self.catch_up();
+        self.wait();
         std::mem::take(&mut self.touched)
     }
 }
@@ -252,7 +293,20 @@ fn unexpected(verb: &str, answer: &Answer) -> CallError {
     }
 }
 
-/// Where time starts: any instant will do, the same one on every run.
+/// The newest time that stands in the cluster, so that nothing began after it. What says nothing of when it began, begins then.
+fn begin(cluster: &mut Cluster) -> Time {
+    let now = cluster.pods().map(|pod| pod.pod.started_at.max(pod.pod.created_at)).max().unwrap_or_default().max(START);
+    let timeless = |pod: &&SimPod| pod.pod.started_at == Time::default();
+    let timeless: Vec<PodUid> = cluster.pods().filter(timeless).map(|pod| pod.pod.uid.clone()).collect();
+    for uid in &timeless {
+        cluster.change_pod(uid, |pod| pod.started_at = now);
+    }
+    now
+}
+
+/// Where time starts at the earliest: any instant will do, the same one on every run.
 const START: Time = Time::from_unix_ms(1_767_225_600_000);
+/// How often in a row time passes.
+const WAITS_MAX: usize = 8;
 /// How long a step takes.
 const STEP: Duration = Duration::from_millis(1);

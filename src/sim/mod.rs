@@ -17,6 +17,7 @@ pub mod faults;
 pub mod jobs;
 mod objects;
 pub mod openb;
+mod owners;
 pub mod predicate;
 mod queue;
 mod quota;
@@ -27,7 +28,7 @@ mod table;
 mod world;
 
 pub use cluster::{BindError, Binding, Change, Cluster, CreateError, Expired};
-pub use direct::Direct;
+pub use direct::{Direct, Surroundings};
 pub use objects::{NodeView, PodTerm, SimNode, SimPod, Usage};
 pub use queue::Queue;
 pub use quota::{Charge, HardLimits};

@@ -69,6 +69,8 @@ impl Run for DemoArgs {
                 bound_before: &scene.bound_before,
                 refused: &scene.refused,
                 waiting: &waiting,
+                // All have the same priority here.
+                evictions: Vec::new(),
                 calls,
                 seed: self.seed,
             };
