@@ -4,7 +4,7 @@
 //! | route | for | address |
 //! |---|---|---|
 //! | `POST /scheduler/{filter,prioritize,preempt,bind}` | kube-scheduler | loopback |
-//! | `GET /api/v1/{nodes,book,digest,gangs,journal,queues}`, `/api/v1/pods/{namespace}/{name}` | people | loopback |
+//! | `GET /api/v1/{nodes,book,defrag,digest,gangs,journal,queues}`, `/api/v1/pods/{namespace}/{name}` | people | loopback |
 //! | `GET /healthz`, `/readyz` | kubelet | loopback, and the pod's |
 //! | `GET /metrics` | Prometheus | loopback, and the pod's |
 //! | `POST /admission/{mutate,validate}` | API servers before 1.36 | the pod's, over TLS |
@@ -65,6 +65,7 @@ impl Api {
             .route("/api/v1/nodes", get(views::nodes))
             .route("/api/v1/book", get(views::book))
             .route("/api/v1/digest", get(views::digest))
+            .route("/api/v1/defrag", get(views::defrag))
             .route("/api/v1/gangs", get(views::gangs))
             .route("/api/v1/preemptions", get(views::preemptions))
             .route("/api/v1/gangs/{namespace}/{name}", get(views::gang))

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
-use crate::wire::api::{BookView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView};
+use crate::preempt::Wanted;
+use crate::preempt::rules::PRIORITY_USER_MAX;
+use crate::wire::api::{BookView, DefragView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView};
 
 /// Alive: the process answers.
 pub(super) async fn healthz() -> Response {
@@ -90,6 +92,34 @@ fn hundred() -> usize {
 pub(super) async fn journal(State(api): State<Api>, Query(newest): Query<Newest>) -> Response {
     let view = api.host.journal(|journal| JournalView { evicted: journal.evicted(), entries: journal.newest(newest.count) });
     view_json(&view)
+}
+
+/// `?open=rack&nodes=4&resource=nvidia.com/gpu&priority=1000`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Opened {
+    open: String,
+    nodes: Option<u32>,
+    resource: Option<String>,
+    priority: Option<String>,
+}
+
+/// The cheapest moves that open a block. Nothing moves: it is a plan. It is made beside the engine, which goes on.
+pub(super) async fn defrag(State(api): State<Api>, Query(opened): Query<Opened>) -> Response {
+    let wanted = match Wanted::of(&opened.open, opened.nodes, opened.resource.as_deref()) {
+        Ok(wanted) => wanted,
+        Err(problem) => return reply::problem(StatusCode::BAD_REQUEST, problem),
+    };
+    let survey = api.host.look_now(|engine, now| {
+        let priority = opened.priority.as_deref().map_or(Some(PRIORITY_USER_MAX), |text| engine.priority_of(text));
+        priority.map(|priority| engine.survey(now, wanted, priority))
+    });
+    let Some(survey) = survey else {
+        return reply::problem(StatusCode::BAD_REQUEST, "no PriorityClass of this name, and no number");
+    };
+    match tokio::task::spawn_blocking(|| DefragView::from(survey.plan())).await {
+        Ok(view) => view_json(&view),
+        Err(error) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 fn view_json(view: &impl Serialize) -> Response {

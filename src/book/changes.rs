@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// The latest changes, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     latest: VecDeque<(u64, u32)>,
     version: u64,

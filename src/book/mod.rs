@@ -39,7 +39,7 @@ use changes::Changes;
 use checkpoint::Undo;
 
 /// The ledger.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Book {
     /// Slots by name. Slots are reused, so nothing may depend on their order.
     slot_of: IndexMap<NodeName, u32, FxBuildHasher>,

@@ -7,6 +7,7 @@ mod advice;
 mod bench;
 mod completion;
 mod console;
+mod defrag;
 mod demo;
 mod draw;
 mod explain;
@@ -39,6 +40,7 @@ pub static ALL: &[Command] = &[
     Command::of::<explain::ExplainArgs>(),
     Command::of::<queue::QueueArgs>(),
     Command::of::<topo::TopoArgs>(),
+    Command::of::<defrag::DefragArgs>(),
     Command::of::<policy::PolicyArgs>(),
     Command::of::<schema::SchemaArgs>(),
     Command::of::<uninstall::UninstallArgs>(),

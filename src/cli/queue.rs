@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::console::columns;
 use super::http::Client;
 use super::{Console, Exit, Run};
 
@@ -68,16 +69,6 @@ fn queues(view: &Value) -> String {
         }
     }
     if rows.len() == 1 { String::new() } else { columns(&rows).join("\n") }
-}
-
-/// Rows with their cells below each other.
-fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let widths: Vec<usize> = (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 fn gangs(view: &Value) -> String {

@@ -7,8 +7,10 @@ use clap::Args;
 use super::report::{Ended, Report};
 use super::scene::Scene;
 use super::{Advice, Console, Exit, Run, policy};
+use crate::engine::Engine;
+use crate::model::Time;
 use crate::policy::{FabricSection, Profiles};
-use crate::sim::{Direct, Scheduler, Surroundings};
+use crate::sim::{Direct, Scheduler, SimPod, Surroundings};
 use crate::wire::fabric;
 use crate::wire::manifest::{self, Document};
 
@@ -60,6 +62,17 @@ impl Simulated {
     pub fn table(&self, color: bool) -> String {
         self.report.table(self.world.cluster(), &self.bound_before, color)
     }
+
+    /// The engine, for what else it can be asked.
+    pub(super) fn engine(&self) -> &Engine {
+        self.world.engine()
+    }
+
+    /// The latest time that the manifests mention.
+    pub(super) fn latest(&self) -> Time {
+        let times = |pod: &SimPod| [Some(pod.pod.created_at), Some(pod.pod.started_at), pod.pod.last_checkpoint];
+        self.world.cluster().pods().flat_map(times).flatten().max().unwrap_or_default()
+    }
 }
 
 /// Runs the workloads on the cluster.
@@ -96,7 +109,7 @@ fn with_objects(section: FabricSection, cluster: &[Document]) -> anyhow::Result<
     })?)
 }
 
-fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     for file in files {
         let name = file.display().to_string();

@@ -29,7 +29,7 @@ mod wake;
 
 pub use decider::{Census, Engine};
 pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandidate, PreemptQuery};
-pub use lane::{Eviction, GangStatus, MemberStatus};
+pub use lane::{Defrag, DefragMove, DefragPlan, Eviction, GangStatus, MemberStatus, Staying, Survey};
 pub use output::{Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, Output, PreemptChoice, Refused, Score, Trace};
 pub use queues::{QueueClass, QueueStatus};
 

@@ -91,6 +91,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::MembersNotCreated => "mend what refuses the missing members".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::RoomComing => "none needed: it is planned when they are gone".into(),
+        Reason::BlockShut => "see the block's own story".into(),
         Reason::PlannedElsewhere => "none needed: the plan expires, and the group is planned anew".into(),
         Reason::QueueMaximum(name) => format!("raise the maximum of queue {name}"),
         Reason::PriorityClassNotAllowed(name) => format!("name a priority class that queue {name} allows"),

@@ -21,6 +21,7 @@ mod wishes;
 
 pub use ground::{Ground, Rung, room, rungs};
 pub use plan::{Context, Group, Member, Plan, Planned, Role, plan};
+pub use slice::{ask_for_slice, slice_hosts};
 
 #[cfg(test)]
 mod tests;

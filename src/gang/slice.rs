@@ -1,6 +1,6 @@
 //! A TPU slice over hosts: a group whose members take whole hosts of one node pool, in worker order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::choose::Choice;
@@ -8,7 +8,7 @@ use super::ground::Ground;
 use super::plan::Group;
 use super::seats::{Seats, len};
 use crate::book::Book;
-use crate::model::{Node, NodeName, Operator, Pod, Reason, Refusal};
+use crate::model::{ContainerRequest, ContainerRole, Node, NodeName, Operator, Pod, Reason, Refusal, Requirement};
 use crate::topology::torus::{Domain, Extent, Generation, Host, over_hosts};
 
 const RESOURCE: &str = "google.com/tpu";
@@ -111,9 +111,29 @@ fn wanted(pod: &Pod) -> Option<Extent> {
     Extent::parse(selector.values.first().filter(|_| asks)?)
 }
 
+/// Lets a pod ask for its part of a slice: all chips of a host, of which each has so many.
+pub fn ask_for_slice(pod: &mut Pod, wanted: Extent, chips: u32) {
+    let (container, whole) = (Arc::from("all"), vec![(RESOURCE.into(), chips)]);
+    pod.request.containers.push(ContainerRequest { container, index: 0, role: ContainerRole::Main, whole, share: None });
+    let (key, values) = (Arc::from(TOPOLOGY), vec![Arc::from(wanted.to_string())]);
+    pod.constraints.node_selector.push(Requirement { key, field: false, operator: Operator::In, values });
+}
+
+/// Hosts whose node pools have this topology, by how many chips each has.
+pub fn slice_hosts(book: &Book, wanted: Extent) -> BTreeMap<u32, BTreeSet<NodeName>> {
+    let mut hosts: BTreeMap<u32, BTreeSet<NodeName>> = BTreeMap::new();
+    for entry in book.nodes().filter(|entry| label(&entry.node, TOPOLOGY).and_then(Extent::parse) == Some(wanted)) {
+        let chips = entry.node.pools.iter().find(|pool| pool.resource == RESOURCE.into()).map_or(0, |pool| pool.devices.len());
+        if let Some(chips) = u32::try_from(chips).ok().filter(|chips| *chips > 0) {
+            hosts.entry(chips).or_default().insert(entry.node.name.clone());
+        }
+    }
+    hosts
+}
+
 /// Node pools of the wanted topology, by name. A host is free if a member has a seat on it and takes all of it.
 fn node_pools(book: &Book, seats: &Seats<'_>, wanted: Extent, chips: u32) -> BTreeMap<Arc<str>, NodePool> {
-    let free: std::collections::BTreeSet<&NodeName> = seats.rows.iter().map(|seat| seat.name).collect();
+    let free: BTreeSet<&NodeName> = seats.rows.iter().map(|seat| seat.name).collect();
     let mut pools: BTreeMap<Arc<str>, NodePool> = BTreeMap::new();
     for (name, _) in seats.fabric.nodes() {
         let Some(entry) = book.node(name.as_str()) else { continue };

@@ -159,6 +159,12 @@ impl Host {
         read(&self.lock().engine)
     }
 
+    /// Reads the engine as of now, where what it says depends on the time.
+    pub fn look_now<T>(&self, read: impl FnOnce(&Engine, Time) -> T) -> T {
+        let seat = self.lock();
+        read(&seat.engine, seat.now.max(self.clock.read()))
+    }
+
     /// Reads the journal's ring, oldest entry first.
     pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
         read(&self.lock().journal)

@@ -56,6 +56,8 @@ pub enum Reason {
     GroupQueued,
     /// Pods of lower priority are on their way out to make room.
     RoomComing,
+    /// No set of moves opens the block that was asked for, or there is no such block.
+    BlockShut,
     /// The plan of the pod's group has it elsewhere, and that node was not offered.
     PlannedElsewhere,
 }
@@ -102,6 +104,7 @@ impl Reason {
             Self::MembersNotCreated => "members-not-created",
             Self::GroupQueued => "group-queued",
             Self::RoomComing => "room-coming",
+            Self::BlockShut => "block-shut",
             Self::PlannedElsewhere => "planned-elsewhere",
         }
     }
@@ -135,6 +138,7 @@ impl Reason {
             | Self::MembersNotCreated
             | Self::GroupQueued
             | Self::RoomComing
+            | Self::BlockShut
             | Self::PlannedElsewhere => false,
         }
     }
@@ -164,6 +168,7 @@ impl fmt::Display for Reason {
             Self::MembersNotCreated => f.write_str("gangplank: members of the group cannot be created"),
             Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
             Self::RoomComing => f.write_str("gangplank: pods of lower priority are making room"),
+            Self::BlockShut => f.write_str("gangplank: nothing opens such a block"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")

@@ -2,7 +2,7 @@
 //! returns a plan; it evicts nothing and remembers nothing.
 //!
 //! What may live here: the rules that say who may be taken for whom and in which order (`rules`), what a victim costs
-//! (`unit`), and the search for the cheapest set of them. When who is evicted, and what holds the freed devices, is the
+//! (`unit`), the search for the cheapest set of them, and the same for a block that shall stand empty (`block`, `defrag`). When who is evicted, and what holds the freed devices, is the
 //! engine's.
 //!
 //! ```text
@@ -15,7 +15,9 @@
 //! The objective, in this order: no disruption budget violated; the best topology that the group wishes; the lowest
 //! highest reach; the least lost work; the fewest pods. docs/decisions/0013 says why.
 
+mod block;
 mod cover;
+mod defrag;
 mod frontier;
 mod oracle;
 mod rooms;
@@ -23,6 +25,8 @@ pub mod rules;
 mod search;
 mod unit;
 
+pub use block::{Block, Wanted, What, blocks};
+pub use defrag::{Clearance, Move, Opening, Return, open};
 pub use search::{Ask, Takeover, search};
 pub use unit::{Cost, Reach, Unit, lost_ms};
 

@@ -18,6 +18,9 @@ pub struct Standing {
     pub behind: bool,
 }
 
+/// The highest priority that a PriorityClass of a user may have; above it is the system.
+pub const PRIORITY_USER_MAX: i32 = 1_000_000_000;
+
 /// Whether the first may take the room of the second.
 type Rule = fn(Standing, Standing) -> bool;
 

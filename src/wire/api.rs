@@ -1,8 +1,12 @@
 //! What `/api/v1/...` answers: our own JSON, in camelCase, stable within v1.
 
+mod defrag;
+
 use std::sync::Arc;
 
 use serde::Serialize;
+
+pub use defrag::{DefragMoveView, DefragPlanView, DefragView, StayingView};
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};

@@ -54,6 +54,7 @@ fn root() -> PathBuf {
 
 const ROOM: &str = "tests/golden/cli/room.yaml";
 const FITS: &str = "tests/golden/cli/fits.yaml";
+const SCATTERED: &str = "tests/golden/cli/scattered.yaml";
 const TOO_MUCH: &str = "tests/golden/cli/too-much.yaml";
 
 #[test]
@@ -129,6 +130,20 @@ fn policy_shows_the_shipped_profile_and_names_a_mistake() {
 fn explain_and_topo_say_what_to_do_when_nobody_answers() {
     check("explain-nobody", &["explain", "ml/train", "--server", "127.0.0.1:1"]);
     check("topo-nobody", &["topo", "dgx-1", "--server", "127.0.0.1:1"]);
+}
+
+#[test]
+fn defrag_names_the_cheapest_moves_that_open_a_block_and_what_keeps_it_shut() {
+    let plan = |name: &str, more: &[&str]| check(name, &[&["defrag", "--dry-run", "--cluster", SCATTERED, "--open"], more].concat());
+    plan("defrag-node", &["node"]);
+    plan("defrag-json", &["node", "-o", "json"]);
+    plan("defrag-rack", &["rack=r1"]);
+    plan("defrag-evicts", &["node=box-1", "--priority", "1"]);
+    plan("defrag-shut", &["rack=r2"]);
+    plan("defrag-no-level", &["shelf"]);
+    plan("defrag-mistake", &["node="]);
+    check("defrag-not-dry", &["defrag", "--open", "node"]);
+    check("defrag-nobody", &["defrag", "--dry-run", "--open", "node", "--server", "127.0.0.1:1"]);
 }
 
 #[test]

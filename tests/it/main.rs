@@ -7,6 +7,7 @@ mod boarding;
 mod burst;
 mod cli;
 mod control_plane;
+mod defrag;
 mod deploy;
 mod extender_facts;
 mod fabric;

@@ -9,6 +9,7 @@ mod act;
 mod ask;
 mod capacity;
 mod closed;
+mod defrag;
 mod ledger;
 mod missing;
 mod plan;
@@ -21,6 +22,7 @@ mod turns;
 mod units;
 mod view;
 
+pub use defrag::{Defrag, DefragMove, DefragPlan, Staying, Survey};
 pub use ledger::Eviction;
 pub use view::{GangStatus, MemberStatus};
 

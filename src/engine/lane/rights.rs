@@ -17,6 +17,8 @@ const TURN: Duration = Duration::from_mins(5);
 /// What somebody who wants room may do to each queue.
 #[derive(Debug, Default)]
 pub(super) struct Rights {
+    /// Queues have a say: not where none is declared, nor where work is moved for nobody's queue.
+    counts: bool,
     queue: usize,
     asks: Asks,
     job: Job,
@@ -29,7 +31,7 @@ impl Engine {
     pub(super) fn rights(&self, now: Time, id: &GangId) -> Rights {
         let Some(gang) = self.lane.gangs.get(id).filter(|_| !self.queues.rules().is_empty()) else { return Rights::default() };
         let entry = self.entry(now, gang);
-        Rights { queue: entry.queue, asks: entry.asks, job: self.job(now, gang), over: BTreeMap::new() }
+        Rights { counts: true, queue: entry.queue, asks: entry.asks, job: self.job(now, gang), over: BTreeMap::new() }
     }
 
     /// How those stand who have room, as seen by who wants it; what their queue can spare enters the allowances.
@@ -45,7 +47,7 @@ impl Engine {
         let priority = pods.iter().map(|pod| pod.priority).max()?;
         let standing = Standing { priority, ..Standing::default() };
         let queue = self.queues.rules().of(&lead.key.namespace);
-        let Some(rule) = self.queues.rule(queue) else { return Some(standing) };
+        let Some(rule) = self.queues.rule(queue).filter(|_| rights.counts) else { return Some(standing) };
         if !rights.over.contains_key(&queue) {
             let right = self.queues.right(rights.queue, &rights.asks, queue);
             let spares = self.queues.spares(rights.queue, queue).into_iter().map(|spare| {

@@ -7,6 +7,7 @@ use crate::gang::{Group, Member, Role};
 use crate::model::{GangId, Pod, PodUid, TopologyWishes};
 
 /// Members that are to be planned.
+#[derive(Debug)]
 pub(super) struct Roster {
     /// With their ranks, in the order of ranks.
     pub(super) members: Vec<(PodUid, u32)>,

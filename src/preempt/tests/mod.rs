@@ -1,6 +1,7 @@
 //! What is taken is what costs least, whole, within budgets, and never more than is needed.
 
 mod brute_force;
+mod defrag;
 mod scene;
 
 use super::Reach;

@@ -7,10 +7,11 @@ use crate::book::{Book, Holder, HolderState, Load, takes};
 use crate::gang::{Context, Group, Member, Plan, Role, plan};
 use crate::model::fixtures::{gpu, node, pod};
 use crate::model::{
-    Amount, ContainerGrant, DeviceId, DeviceShare, Grant, NodeName, Parts, Pod, PodKey, PodUid, Time, TopologyWishes, Wish,
+    Amount, ContainerGrant, ContainerRole, DeviceId, DeviceShare, Grant, NodeName, Parts, Pod, PodKey, PodUid, Refusal, ResourceName, Time,
+    TopologyWishes, Wish,
 };
 use crate::policy::{Profile, Scorer};
-use crate::preempt::{Ask, Cost, Reach, Takeover, Unit, search};
+use crate::preempt::{Ask, Block, Clearance, Cost, Opening, Reach, Return, Takeover, Unit, Wanted, blocks, open, search};
 use crate::topology::fabric::{Fabric, FabricRules};
 
 /// A wish, required or preferred.
@@ -44,6 +45,7 @@ pub(super) struct Scene {
     rules: FabricRules,
     profile: Profile,
     free: BTreeMap<String, Vec<u32>>,
+    resource: ResourceName,
     last: Cost,
 }
 
@@ -71,6 +73,7 @@ impl Scene {
             rules: FabricRules::labels(levels.iter().copied()),
             profile: Profile::shipped(),
             free,
+            resource: gpu(),
             last: Cost::default(),
         }
     }
@@ -103,6 +106,29 @@ impl Scene {
         }
     }
 
+    /// A pod that asks for so many devices.
+    fn asking(&self, name: &str, devices: u32) -> Pod {
+        pod(name).container(ContainerRole::Main, vec![(self.resource.clone(), devices)], None)
+    }
+
+    /// The nodes become TPU hosts of four chips, so many to a node pool of this topology.
+    pub(super) fn tpu_hosts(&mut self, hosts: usize, topology: &str) {
+        self.resource = "google.com/tpu".into();
+        for (at, name) in self.nodes().into_iter().enumerate() {
+            let pool = format!("pool-{}", at / hosts);
+            let labels = [
+                ("cloud.google.com/gke-tpu-accelerator", "tpu-v5p-slice"),
+                ("cloud.google.com/gke-tpu-topology", topology),
+                ("cloud.google.com/gke-nodepool", &pool),
+            ];
+            let resource = self.resource.clone();
+            self.change(&name, |node| {
+                node.labels.extend(labels.map(|(key, value)| (Arc::from(key), Arc::from(value))));
+                (node.pools[0].resource, node.pools[0].product) = (resource, Some("tpu-v5p-slice".into()));
+            });
+        }
+    }
+
     /// How many devices of a node nobody holds.
     pub(super) fn left(&self, name: &str) -> usize {
         self.free[name].len()
@@ -110,9 +136,11 @@ impl Scene {
 
     /// A pod that holds so many devices of a node.
     pub(super) fn hold(&mut self, name: &str, on: &str, gpus: u32) -> PodUid {
-        let asked = pod(name).gpus(gpus);
+        let asked = self.asking(name, gpus);
         let ids: Vec<u32> = self.free.get_mut(on).unwrap().drain(..gpus as usize).collect();
-        let device = |id: u32| DeviceShare { resource: gpu(), device: Some(DeviceId::new(id.to_string())), amount: Amount::Whole };
+        let resource = self.resource.clone();
+        let device =
+            |id: u32| DeviceShare { resource: resource.clone(), device: Some(DeviceId::new(id.to_string())), amount: Amount::Whole };
         self.grant(&asked, on, ids.into_iter().map(device).collect())
     }
 
@@ -188,8 +216,7 @@ impl Scene {
     }
 
     fn with<T>(&mut self, roles: &[(Pod, u32)], wished: &[Wished], run: impl FnOnce(&mut Book, Context<'_>, &Group<'_>) -> T) -> T {
-        let of = |required: bool| wished.iter().filter(|wish| wish.required == required).map(|wish| wish.wish.clone()).collect();
-        let topology = TopologyWishes { required: of(true), preferred: of(false), unreadable: None };
+        let topology = wishes(wished);
         let member = |role: usize| {
             move |at: u32| Member { uid: PodUid::new(format!("member-{role}-{at}")), key: PodKey::new("ns", format!("m-{role}-{at}")) }
         };
@@ -215,6 +242,65 @@ impl Scene {
     pub(super) fn search(&mut self, gpus: u32, members: u32, wished: &[Wished]) -> Option<Takeover> {
         let roles = [(self.member.clone().gpus(gpus), members)];
         self.search_roles(&roles, wished)
+    }
+
+    /// The blocks of a kind.
+    pub(super) fn blocks(&self, wanted: &Wanted) -> Result<Vec<Block>, Refusal> {
+        blocks(&self.book, &self.fabric(), wanted)
+    }
+
+    /// Who moves where so that a block stands open. What moves comes back as it is, with these wishes.
+    pub(super) fn open(&mut self, wanted: &Wanted, wished: &[Wished], sets_max: usize) -> Option<(Block, Opening)> {
+        let (fabric, scorer, blocks) = (self.fabric(), Scorer::new(&self.profile), self.blocks(wanted).ok()?);
+        let (state, now) = (HolderState::Planned, Time::default());
+        let context = Context { fabric: &fabric, profile: &self.profile, scorer: &scorer, offered: None, state, now };
+        let topology = wishes(wished);
+        let pods: Vec<Vec<Pod>> = self.units.iter().map(|unit| unit.pods.iter().map(|uid| self.asked(uid)).collect()).collect();
+        let returns: Vec<Option<Return<'_>>> = pods
+            .iter()
+            .map(|pods| {
+                Some(Return { context, group: Group { key: PodKey::new("ns", "again"), roles: each_alone(pods), wishes: &topology } })
+            })
+            .collect();
+        let (units, allowances, going) = (&self.units, &self.allowances, &self.going);
+        let found = open(&mut self.book, &Clearance { context, blocks: &blocks, units, returns: &returns, allowances, going, sets_max });
+        assert!(self.book.violations().is_empty());
+        found.map(|opening| (blocks[opening.block].clone(), opening))
+    }
+
+    /// Whether these units are planned elsewhere in any order once they are gone and these nodes, by place, are closed.
+    pub(super) fn comes_back(&mut self, set: &[usize], closed: &[usize]) -> bool {
+        let (fabric, scorer, wishes) = (self.fabric(), Scorer::new(&self.profile), wishes(&[]));
+        let (state, now) = (HolderState::Planned, Time::default());
+        let pods: Vec<Vec<Pod>> = set.iter().map(|unit| self.units[*unit].pods.iter().map(|uid| self.asked(uid)).collect()).collect();
+        let names = self.nodes();
+        let open: BTreeSet<&str> = (0..names.len()).filter(|at| !closed.contains(at)).map(|at| names[at].as_str()).collect();
+        let context = Context { fabric: &fabric, profile: &self.profile, scorer: &scorer, offered: Some(&open), state, now };
+        let mark = self.book.checkpoint();
+        pods.iter().flatten().for_each(|pod| drop(self.book.release(&pod.uid)));
+        // Largest first: where there are many, that is the only order.
+        let mut order: Vec<usize> = (0..pods.len()).collect();
+        let devices = |at: usize| pods[at].iter().map(|pod| pod.request.units()).sum::<u64>();
+        order.sort_by_key(|at| (std::cmp::Reverse(devices(*at)), set[*at]));
+        let orders = if order.len() <= 4 { permutations(&order) } else { vec![order] };
+        let fits = orders.iter().any(|order| {
+            let inner = self.book.checkpoint();
+            let planned = order.iter().all(|at| {
+                let group = Group { key: PodKey::new("ns", "again"), roles: each_alone(&pods[*at]), wishes: &wishes };
+                plan(&mut self.book, context, &group).is_ok()
+            });
+            self.book.rollback(inner);
+            planned
+        });
+        self.book.rollback(mark);
+        fits
+    }
+
+    /// A pod as it asked for what it holds, whole devices alone.
+    fn asked(&self, uid: &PodUid) -> Pod {
+        let holder = self.book.holder(uid).unwrap();
+        let devices = u32::try_from(holder.takes.len()).unwrap();
+        Pod { uid: uid.clone(), key: holder.key.clone(), ..self.asking("again", devices) }
     }
 
     /// Whether the group fits without these units, as the planner sees it; `required` counts instead of what is preferred.
@@ -253,4 +339,19 @@ impl Scene {
         let id = fabric.domains_of(node.as_str())?[level]?;
         Some(fabric.title(id))
     }
+}
+
+fn wishes(wished: &[Wished]) -> TopologyWishes {
+    let of = |required: bool| wished.iter().filter(|wish| wish.required == required).map(|wish| wish.wish.clone()).collect();
+    TopologyWishes { required: of(true), preferred: of(false), unreadable: None }
+}
+
+fn each_alone(pods: &[Pod]) -> Vec<Role<'_>> {
+    pods.iter().map(|pod| Role { pod, members: vec![Member { uid: pod.uid.clone(), key: pod.key.clone() }] }).collect()
+}
+
+fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
+    let without = |item: &usize| items.iter().copied().filter(|other| other != item).collect::<Vec<_>>();
+    let begin = |item: &usize| permutations(&without(item)).into_iter().map(|rest| [vec![*item], rest].concat()).collect::<Vec<_>>();
+    if items.is_empty() { vec![Vec::new()] } else { items.iter().flat_map(begin).collect() }
 }

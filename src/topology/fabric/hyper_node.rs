@@ -43,7 +43,7 @@ pub enum Selector {
 }
 
 /// HyperNodes, ready to ask.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct HyperNodes {
     known: Vec<HyperNode>,
     /// Patterns, compiled; one that is no regular expression matches nothing.

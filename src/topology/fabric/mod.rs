@@ -28,7 +28,7 @@ use crate::model::{Node, NodeName};
 use hyper_node::HyperNodes;
 
 /// Every known node in its domains.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fabric {
     rules: Arc<FabricRules>,
     hyper_nodes: HyperNodes,
