@@ -130,6 +130,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         if polled.is_ready() {
             if buf.filled().len() > before && phase == IDLE {
                 self.state.enter(HEAD);
+                // Of a busy connection each request may be there before the socket was ever found empty.
+                self.armed = IDLE;
                 self.arm(HEAD);
             }
             return polled;
