@@ -18,7 +18,7 @@ impl Engine {
         while let Some(gang) = self.lane.gangs.get(id) {
             let members = self.lane.members(id, gang, now);
             let (phase, act) = next(gang.phase, &members, now);
-            if phase == gang.phase && act == Act::Rest {
+            if (phase == gang.phase && act == Act::Rest) || (act == Act::Undo && self.lane.stood_still(now)) {
                 break;
             }
             if let Some(gang) = self.lane.gangs.get_mut(id) {
@@ -89,7 +89,7 @@ impl Engine {
         self.drop_claim(now, id);
     }
 
-    fn give_up_vacancies(&mut self, now: Time, id: &GangId) {
+    pub(super) fn give_up_vacancies(&mut self, now: Time, id: &GangId) {
         let vacant = self.lane.gangs.get_mut(id).map(|gang| std::mem::take(&mut gang.vacant)).unwrap_or_default();
         for seat in vacant {
             if self.book.release(&seat.member.uid).is_some() {
@@ -144,8 +144,12 @@ impl Engine {
             self.effects.push(Effect::Suspend { owner, suspend: true });
             return;
         }
-        let evicted: Vec<_> = bound.into_iter().filter(|pod| pod.controller.is_some()).map(reference).collect();
+        // Whose Binding is on its way may turn out unbound, and to its Job an eviction before it runs is a failure. It is
+        // looked at again when that is known, or when the undo is asked for again.
+        let decided = bound.iter().all(|pod| pod.node.is_some());
+        let evicted: Vec<_> = bound.into_iter().filter(|pod| pod.controller.is_some() && pod.node.is_some()).map(reference).collect();
         if evicted.is_empty()
+            && decided
             && let Some(gang) = self.lane.gangs.get_mut(id)
         {
             gang.phase = Phase::released(now);
@@ -167,7 +171,8 @@ impl Engine {
 
     /// Holds the place of a member that is gone for the one that replaces it.
     pub(super) fn keep_place(&mut self, now: Time, id: &GangId, pod: &Pod, holder: Holder) {
-        let Some(grant) = holder.grant.clone() else { return };
+        // Without the voice it is not ours to hold: whoever has it may have given the place away since.
+        let Some(grant) = holder.grant.clone().filter(|_| self.synced) else { return };
         let Some(gang) = self.lane.gangs.get_mut(id) else { return };
         let rank = gang.ranks.remove(&pod.uid).unwrap_or(0);
         let uid = PodUid::new(format!("{STAND_IN}{}", pod.uid));
@@ -177,7 +182,11 @@ impl Engine {
         let upheld = self.book.node(node.as_str()).is_some();
         if upheld {
             let state = HolderState::Held { until: now + VACANT };
-            self.book.set_holder(Holder { uid, key, state, changed_at: now, ..holder });
+            let stand_in = Holder { uid, key, state, changed_at: now, ..holder };
+            self.book.set_holder(stand_in.clone());
+            if !self.book.node(node.as_str()).is_some_and(|entry| entry.upholds(&stand_in)) {
+                self.book.release(&stand_in.uid);
+            }
         }
     }
 
@@ -185,12 +194,15 @@ impl Engine {
     pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
         self.lane.failures.expire(now);
         self.look_at_turns(now);
+        let stood_still = self.lane.stood_still(now);
+        self.lane.ticked_at = Some(now);
         // Of what runs or waits for room there may be many, and time changes nothing about it.
         let moves = |gang: &Gang| gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty();
         let ids: Vec<GangId> = self.lane.gangs.iter().filter(|(_, gang)| moves(gang)).map(|(id, _)| id.clone()).collect();
         for id in ids {
             let Some(gang) = self.lane.gangs.get(&id) else { continue };
-            let due = gang.phase.deadline().is_some_and(|until| until <= now);
+            let takes_back = gang.tally.bound > 0;
+            let due = gang.phase.deadline().is_some_and(|until| until <= now) && !(stood_still && takes_back);
             let vacant = !gang.vacant.is_empty();
             // A release without a plan that nobody carried out, and pods of a controller whose object nobody shows.
             let stays = gang.phase == Phase::Collecting && matches!(id.kind, GangKind::Owner | GangKind::Alone);

@@ -77,7 +77,8 @@ impl Engine {
         if placed.is_some() && alone {
             return false;
         }
-        if placed.is_some() && pod.nominated.is_none() {
+        let unasked = |gang: &mut Gang| gang.nominated_late.insert(pod.uid.clone());
+        if placed.is_some() && pod.nominated.is_none() && self.lane.gangs.get_mut(id).is_some_and(unasked) {
             // It may have been shown a sample. Asked about that node alone, it shows whether it has something against it.
             self.effects.push(Effect::Nominate { pod: reference(pod), node: placed });
             return false;

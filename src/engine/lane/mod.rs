@@ -63,6 +63,8 @@ pub(super) struct Lane {
     /// The highest plan epoch that was seen or given.
     epoch: u64,
     arrivals: u64,
+    /// When time was last told to pass.
+    ticked_at: Option<Time>,
     /// Members that ask for no devices: they count, and need no place from us.
     companions: BTreeMap<(GangKind, PodKey), u32>,
     companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
@@ -109,6 +111,8 @@ struct Gang {
     offered: Option<(Time, BTreeSet<NodeName>)>,
     /// Whole plans made anew because kube-scheduler refused a node, since the last release.
     replanned: u32,
+    /// Members that were nominated because kube-scheduler did not show their place, once each for a plan.
+    nominated_late: BTreeSet<PodUid>,
 }
 
 /// How far one member is.
@@ -134,6 +138,8 @@ const OBJECT: Duration = Duration::from_secs(10);
 const VACANT: Duration = Duration::from_secs(60);
 /// What kube-scheduler offered is believed in for so long: volumes and other plugins change their minds rarely.
 const OFFERED: Duration = Duration::from_secs(120);
+/// Ticks come every second: a process that hears none for so long was not running.
+const STOOD_STILL: Duration = Duration::from_secs(5);
 /// No UID that an API server gives begins so.
 const STAND_IN: &str = "gang:";
 
@@ -155,6 +161,7 @@ impl Gang {
             vacant: Vec::new(),
             offered: None,
             replanned: 0,
+            nominated_late: BTreeSet::new(),
         }
     }
 
@@ -206,6 +213,12 @@ impl Lane {
     /// Whether a holder stands in for a member that is gone.
     pub(super) fn stands_in(uid: &PodUid) -> bool {
         uid.as_str().starts_with(STAND_IN)
+    }
+
+    /// The process was not running a moment ago: nothing is taken back on the word of what it knew then, before it is looked
+    /// at who has the voice.
+    fn stood_still(&self, now: Time) -> bool {
+        self.ticked_at.is_some_and(|before| now - before > STOOD_STILL)
     }
 
     /// There is more room than there was.

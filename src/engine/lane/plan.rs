@@ -232,6 +232,7 @@ impl Engine {
             let first = matches!(gang.phase, Phase::Queued | Phase::Collecting | Phase::Preempting { .. });
             if first {
                 (gang.phase, gang.replanned) = (Phase::Reserved { until: now + NOMINATION }, 0);
+                gang.nominated_late.clear();
                 let lead = roster.members.first().and_then(|(uid, _)| self.pods.get(uid)).map(|record| reference(&record.pod));
                 self.effects.extend(lead.map(|pod| Effect::Event(Event { pod, reason: "GangPlanned", note: title, warning: false })));
             } else {

@@ -83,6 +83,8 @@ impl Engine {
         self.drop_claims(now);
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in ids {
+            // Places that were kept are the other's to give.
+            self.give_up_vacancies(now, &id);
             let Some(gang) = self.lane.gangs.get_mut(&id) else { continue };
             gang.phase = Phase::Collecting;
             for uid in gang.with_places() {
