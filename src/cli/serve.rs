@@ -188,7 +188,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     });
-    let mut working = tokio::spawn(carry_out(effects, writer, metrics));
+    let mut working = tokio::spawn(carry_out(effects, writer, metrics, Arc::downgrade(&host)));
     let session_limits = SessionLimits { relist_period: Duration::from_secs(args.relist_seconds) };
     let mut session = tokio::spawn(Session::new(host.clone(), binder.clone(), session_limits).run(client));
     let mut following = tokio::spawn(files.follow(host.clone(), texts, own));

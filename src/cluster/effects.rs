@@ -4,14 +4,14 @@
 //! some waiting, a lost Event costs a reader a line, and what a plan needs is asked for again at its next deadline.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::engine::Effect;
-use crate::host::Writer;
+use crate::host::{Host, Writer};
 use crate::model::PodUid;
 use crate::telemetry::{Effects, Metrics};
 
@@ -32,8 +32,8 @@ const EVENT_AGAIN: Duration = Duration::from_secs(30);
 /// Remembered effects, beyond which old ones are forgotten.
 const REMEMBERED_MAX: usize = 8192;
 
-/// Carries effects out until the queue closes.
-pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer>, metrics: Arc<Metrics>) {
+/// Carries effects out until the queue closes. What was asked for is told to the host, which the queue is of.
+pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer>, metrics: Arc<Metrics>, host: Weak<Host>) {
     let (later, waiting) = mpsc::channel(WAITING_MAX);
     let talk = tokio::spawn(carry_out_later(waiting, writer.clone(), metrics.clone()));
     let permits = Arc::new(Semaphore::new(PLANS_PARALLEL_MAX));
@@ -44,6 +44,10 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
                 if later.try_send(effect).is_err() {
                     metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
                 }
+            }
+            Effect::ListEnded { namespace } => {
+                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                tokio::spawn(list_ended(namespace, writer.clone(), (host.clone(), metrics.clone()), permit));
             }
             Effect::Nominate { .. }
             | Effect::Release { .. }
@@ -79,12 +83,33 @@ async fn carry_out_later(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writ
     }
 }
 
+/// Reads who ended, and tells the host.
+async fn list_ended(
+    namespace: Arc<str>,
+    writer: Arc<dyn Writer>,
+    (host, metrics): (Weak<Host>, Arc<Metrics>),
+    _permit: OwnedSemaphorePermit,
+) {
+    let listed = timeout(WRITE_MAX, writer.list_ended(&namespace)).await;
+    let outcome = if matches!(listed, Ok(Ok(_))) { Effects::Done } else { Effects::Failed };
+    metrics.effects.with_label_values(&["list-ended", outcome.label()]).inc();
+    match listed {
+        Ok(Ok(pods)) => {
+            if let Some(host) = host.upgrade() {
+                host.ended_listed(namespace, pods);
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "pods that ended were not listed"),
+        Err(_) => tracing::debug!("pods that ended were not listed in time"),
+    }
+}
+
 async fn write(effect: Effect, writer: Arc<dyn Writer>, metrics: Arc<Metrics>, _permit: OwnedSemaphorePermit) {
     let kind = effect.kind();
     let written = timeout(WRITE_MAX, writer.carry_out(&effect)).await;
     let outcome = if matches!(written, Ok(Ok(()))) { Effects::Done } else { Effects::Failed };
     if let Ok(Err(error)) = &written {
-        tracing::debug!(kind, %error, "an effect was not carried out");
+        tracing::debug!(kind, ?effect, %error, "an effect was not carried out");
     }
     metrics.effects.with_label_values(&[kind, outcome.label()]).inc();
 }
@@ -102,6 +127,7 @@ impl Lately {
             Effect::Nominate { .. }
             | Effect::Release { .. }
             | Effect::Condition { .. }
+            | Effect::ListEnded { .. }
             | Effect::Notice { .. }
             | Effect::Evict { .. }
             | Effect::Suspend { .. }

@@ -9,7 +9,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference};
 use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::{GroupVersionKind, PartialObjectMetaExt, Status};
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use serde_json::json;
@@ -29,6 +31,11 @@ pub struct KubeWriter {
 
 /// The longest note of an Event; longer ones are refused by the API server.
 const NOTE_BYTES_MAX: usize = 1024;
+/// Pods that ended well.
+const ENDED: &str = "status.phase=Succeeded";
+const ENDED_PAGE: u32 = 500;
+/// Who keeps more pods that ended in one namespace waits for what the first pages do not show.
+const ENDED_PAGES_MAX: usize = 8;
 /// Who reports, in Events.
 const REPORTER: &str = "gangplank.dev/gangplank";
 
@@ -53,6 +60,20 @@ impl KubeWriter {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             object: Arc::new(object),
         }))
+    }
+
+    async fn read_ended(&self, namespace: &str) -> Result<Vec<Arc<PodObject>>, WriteError> {
+        let mut params = ListParams { limit: Some(ENDED_PAGE), field_selector: Some(ENDED.into()), ..ListParams::default() };
+        let mut ended = Vec::new();
+        for _ in 0..ENDED_PAGES_MAX {
+            let page = self.pods(namespace).list(&params).await.map_err(meaning)?;
+            ended.extend(page.items.into_iter().map(Arc::new));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => break,
+            }
+        }
+        Ok(ended)
     }
 
     async fn write_binding(&self, write: &BindWrite) -> Result<(), WriteError> {
@@ -106,10 +127,11 @@ impl KubeWriter {
     }
 
     /// Through the Eviction API, so that disruption budgets are heard.
-    async fn write_eviction(&self, pod: &PodRef, why: &str) -> Result<(), WriteError> {
-        tracing::info!(pod = %pod.key, why, "evicting a pod");
+    async fn write_eviction(&self, pod: &PodRef, why: &str, force: bool) -> Result<(), WriteError> {
+        tracing::info!(pod = %pod.key, why, force, "evicting a pod");
         let params = EvictParams {
             delete_options: Some(DeleteParams {
+                grace_period_seconds: force.then_some(0),
                 preconditions: Some(Preconditions { uid: Some(pod.uid.as_str().into()), resource_version: None }),
                 ..DeleteParams::default()
             }),
@@ -223,6 +245,10 @@ impl Writer for KubeWriter {
         self.write_binding(write).boxed()
     }
 
+    fn list_ended<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Arc<PodObject>>, WriteError>> {
+        self.read_ended(namespace).boxed()
+    }
+
     fn carry_out<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<(), WriteError>> {
         async move {
             match effect {
@@ -232,7 +258,9 @@ impl Writer for KubeWriter {
                 Effect::Release { pod, plan } => self.write_release(pod, plan.as_ref()).await,
                 Effect::Condition { pod, reason } => self.write_condition(pod, reason).await,
                 Effect::Notice { pod, at } => self.write_notice(pod, *at).await,
-                Effect::Evict { pod, why } => self.write_eviction(pod, why).await,
+                // Read, and answered, by who carries effects out.
+                Effect::ListEnded { .. } => Ok(()),
+                Effect::Evict { pod, why, force } => self.write_eviction(pod, why, *force).await,
                 Effect::Suspend { owner, suspend } => self.write_suspend(owner, *suspend).await,
                 Effect::Provision(order) => self.write_request(order).await,
                 Effect::Unprovision { request, uid, version, sets } => self.delete_request(request, uid, version, *sets).await,

@@ -57,6 +57,13 @@ pub enum Input<'a> {
     ProvisioningApplied(ProvisioningRequest),
     /// It is gone.
     ProvisioningDeleted(PodKey),
+    /// The pods of a namespace that ended, as [`super::Effect::ListEnded`] asked for them.
+    EndedListed {
+        /// `metadata.namespace`.
+        namespace: Arc<str>,
+        /// Those that ask for devices.
+        pods: Vec<Pod>,
+    },
     /// A Topology of Kueue was listed, created or changed.
     TopologyApplied {
         /// `metadata.name`.
@@ -181,6 +188,7 @@ impl Input<'_> {
             Self::ProvisioningServed(_) => "provisioning-served",
             Self::ProvisioningApplied(_) => "provisioning-applied",
             Self::ProvisioningDeleted(_) => "provisioning-deleted",
+            Self::EndedListed { .. } => "ended-listed",
             Self::TopologyApplied { .. } => "topology-applied",
             Self::TopologyDeleted(_) => "topology-deleted",
             Self::HyperNodeApplied(_) => "hyper-node-applied",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::book::{HolderState, Load};
-use crate::model::{Budget, Node, NodeName, Pod, PodPhase, PodUid, Quota, Time};
+use crate::model::{Budget, Node, NodeName, Pod, PodUid, Quota, Time};
 
 /// How old a filter's hold must be before "unschedulable" on the pod can be news about it and not about an attempt
 /// before it: the watch may lag behind the filter call.
@@ -19,7 +19,7 @@ impl Engine {
             return;
         }
         if pod.phase.is_finished() {
-            self.pod_finished(now, &pod);
+            self.pod_deleted(now, &pod.uid);
             return;
         }
         self.arrived(&pod);
@@ -65,22 +65,6 @@ impl Engine {
         self.lane_gone(now, uid, record.map(|record| record.pod).zip(held));
     }
 
-    /// A pod that ended holds nothing. One that ended well counts in its gang: nobody will replace it.
-    fn pod_finished(&mut self, now: Time, pod: &Pod) {
-        if pod.phase == PodPhase::Succeeded && pod.gang.is_some() {
-            self.queues.service.gone(now, &pod.uid);
-            self.pods.remove(&pod.uid);
-            let held = self.book.release(&pod.uid);
-            if held.is_some() {
-                self.gained(now);
-            }
-            self.victim_gone(now, &pod.uid, held.as_ref());
-            self.lane_done(now, pod);
-        } else {
-            self.pod_deleted(now, &pod.uid);
-        }
-    }
-
     /// A bound pod holds what its record says, or unknown devices: whatever we thought of it before.
     fn pod_bound(&mut self, now: Time, pod: &Pod, node: NodeName) {
         let (takes, honoured) = crate::book::takes(&pod.request, pod.recorded.as_ref());
@@ -117,7 +101,7 @@ impl Engine {
         if !changed && self.book.node(node.name.as_str()).is_some_and(|entry| *entry.node == node) {
             return;
         }
-        self.set_node(node);
+        self.set_node(now, node);
         if changed {
             self.gained(now);
         }
@@ -125,14 +109,17 @@ impl Engine {
         self.lane.gained();
     }
 
-    pub(super) fn set_node(&mut self, node: Node) {
+    pub(super) fn set_node(&mut self, now: Time, node: Node) {
+        let name = node.name.clone();
         self.fabric.set_node(&node);
         self.book.set_node(node);
+        self.look_at_node(now, &name);
     }
 
-    pub(super) fn node_deleted(&mut self, name: &NodeName) {
+    pub(super) fn node_deleted(&mut self, now: Time, name: &NodeName) {
         self.fabric.remove_node(name);
         self.book.remove_node(name);
+        self.look_at_node(now, name);
     }
 
     /// More of its pods may go than before: who was refused may find victims now.

@@ -134,12 +134,19 @@ pub enum Effect {
         /// Why; its text is constant.
         reason: Reason,
     },
+    /// Say which pods of a namespace ended, with [`super::Input::EndedListed`]: the watch leaves those out.
+    ListEnded {
+        /// `metadata.namespace`.
+        namespace: Arc<str>,
+    },
     /// Evict the pod, with its UID as a precondition.
     Evict {
         /// Which pod.
         pod: PodRef,
         /// Why, for people.
         why: &'static str,
+        /// At once, whatever may still run of it: for a pod that is going already, on a node where nothing runs any more.
+        force: bool,
     },
     /// Write on a pod when it will be evicted, or take that back.
     Notice {
@@ -188,6 +195,7 @@ impl Effect {
             Self::Nominate { .. } => "nominate",
             Self::Release { .. } => "release",
             Self::Condition { .. } => "condition",
+            Self::ListEnded { .. } => "list-ended",
             Self::Evict { .. } => "evict",
             Self::Notice { .. } => "notice",
             Self::Suspend { .. } => "suspend",

@@ -15,7 +15,7 @@ const LIST_AGE_MAX: Duration = Duration::from_secs(30);
 impl Engine {
     pub(super) fn relisted(&mut self, now: Time, pods: Vec<Pod>, nodes: Vec<Node>) -> Output {
         let mut lines = Vec::new();
-        self.relist_nodes(nodes, &mut lines);
+        self.relist_nodes(now, nodes, &mut lines);
         self.relist_pods(now, pods, &mut lines);
         if lines.is_empty() {
             return Output::default();
@@ -25,28 +25,29 @@ impl Engine {
         Output { trace: Some(Arc::new(trace)), ..Output::default() }
     }
 
-    fn relist_nodes(&mut self, nodes: Vec<Node>, lines: &mut Vec<String>) {
+    fn relist_nodes(&mut self, now: Time, nodes: Vec<Node>, lines: &mut Vec<String>) {
         let listed: BTreeSet<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
         let gone: Vec<NodeName> = self.book.nodes().map(|entry| entry.node.name.clone()).filter(|name| !listed.contains(name)).collect();
         for name in gone {
             self.drift("node-redundant", &format!("node {name} is gone"), lines);
-            self.node_deleted(&name);
+            self.node_deleted(now, &name);
         }
         for node in nodes {
             let kind = match self.book.node(node.name.as_str()) {
                 None => "node-missed",
-                Some(entry) if entry.node.pools != node.pools || entry.node.report != node.report => "node-differs",
+                Some(entry) if entry.node.pools != node.pools || entry.node.report != node.report || entry.node.ready != node.ready => {
+                    "node-differs"
+                }
                 Some(_) => continue,
             };
             self.drift(kind, &format!("node {}", node.name), lines);
-            self.set_node(node);
+            self.set_node(now, node);
         }
     }
 
     fn relist_pods(&mut self, now: Time, pods: Vec<Pod>, lines: &mut Vec<String>) {
         let (plain, pods): (Vec<Pod>, Vec<Pod>) = pods.into_iter().partition(|pod| pod.request.is_empty());
         self.relist_plain(now, &plain);
-        self.done_listed(now, &pods.iter().map(|pod| pod.uid.clone()).collect());
         let occupying: BTreeMap<PodUid, Pod> =
             pods.into_iter().filter(|pod| !pod.phase.is_finished()).map(|pod| (pod.uid.clone(), pod)).collect();
         let settled = |at: Time| now - at > LIST_AGE_MAX;

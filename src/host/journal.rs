@@ -221,6 +221,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::GangApplied { .. }
             | Record::CreationFailed { .. }
             | Record::ProvisioningApplied { .. }
+            | Record::EndedListed { .. }
             | Record::Bind { .. }
             | Record::TopologyApplied { .. }
             | Record::HyperNodeApplied { .. }

@@ -131,6 +131,18 @@ impl Host {
         self.ask(Input::ProvisioningDeleted(key.clone()), record);
     }
 
+    /// The pods of a namespace that ended. Those that ask for no devices, or cannot be read, are left out.
+    pub fn ended_listed(&self, namespace: Arc<str>, mut objects: Vec<Arc<PodObject>>) {
+        let mut pods = Vec::new();
+        objects.retain(|object| {
+            let pod = object.to_model(&self.classes).ok().filter(|pod| !pod.request.is_empty());
+            pods.extend(pod.clone());
+            pod.is_some()
+        });
+        let input = Input::EndedListed { namespace: namespace.clone(), pods };
+        self.ask(input, Record::EndedListed { namespace, pods: objects });
+    }
+
     /// A Topology of Kueue was listed, created or changed.
     ///
     /// # Errors

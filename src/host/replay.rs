@@ -114,6 +114,7 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
         Record::ProvisioningServed { version } => host.provisioning_served(version),
         Record::ProvisioningApplied { object } => host.provisioning_applied(object),
         Record::ProvisioningDeleted { namespace, name } => host.provisioning_deleted(&PodKey { namespace, name }),
+        Record::EndedListed { namespace, pods } => host.ended_listed(namespace, pods),
         Record::TopologyApplied { name, spec } => drop(host.topology_applied(&name, spec)),
         Record::TopologyDeleted { name } => host.topology_deleted(&name),
         Record::HyperNodeApplied { name, spec } => drop(host.hyper_node_applied(&name, spec)),

@@ -183,7 +183,11 @@ impl Direct {
                 Effect::Notice { at, .. } => self.notice = self.notice.max(at),
                 // What an event says is in the trace too; nothing here makes nodes.
                 Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
-                Effect::Event(_) | Effect::Provision(_) | Effect::Unprovision { .. } | Effect::Consume { .. } => {}
+                Effect::Event(_)
+                | Effect::ListEnded { .. }
+                | Effect::Provision(_)
+                | Effect::Unprovision { .. }
+                | Effect::Consume { .. } => {}
             }
         }
     }

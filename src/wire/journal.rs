@@ -90,6 +90,10 @@ pub enum Record {
         namespace: Arc<str>,
         name: Arc<str>,
     },
+    EndedListed {
+        namespace: Arc<str>,
+        pods: Vec<Arc<PodObject>>,
+    },
     TopologyApplied {
         name: Arc<str>,
         spec: Arc<Value>,

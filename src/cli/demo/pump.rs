@@ -39,7 +39,7 @@ impl Pump {
     /// From here on as in a cluster: by itself.
     pub(super) fn run_by_itself(self, runtime: &Runtime) {
         let metrics = Arc::clone(self.host.metrics());
-        runtime.spawn(carry_out(self.effects, self.memory, metrics));
+        runtime.spawn(carry_out(self.effects, self.memory, metrics, Arc::downgrade(&self.host)));
         runtime.spawn(async move { self.host.work_ahead().await });
     }
 }

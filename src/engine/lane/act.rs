@@ -1,7 +1,7 @@
 //! From phase to phase: what [`crate::gang::life::next`] asks for is done here, in the book and as effects. Nothing is
 //! done before the books are complete and this replica has the voice.
 
-use super::{Gang, STAND_IN, Step, VACANT};
+use super::{Gang, Step, VACANT, vacancy_of};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine};
@@ -135,7 +135,7 @@ impl Engine {
 
     /// Takes back what is bound of a gang that cannot be whole: through an owner that can be suspended, so that no pod
     /// counts as failed. Pods that nobody would create again stay, and the others join them when they can.
-    fn undo(&mut self, now: Time, id: &GangId) {
+    pub(super) fn undo(&mut self, now: Time, id: &GangId) {
         self.give_back(now, id);
         let Some(gang) = self.lane.gangs.get(id) else { return };
         let bound: Vec<&Pod> = gang.at(|step| step == Step::Bound).iter().filter_map(|uid| Some(&self.pods.get(uid)?.pod)).collect();
@@ -155,11 +155,11 @@ impl Engine {
             gang.phase = Phase::released(now);
         }
         let why = "the rest of its gang cannot start";
-        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why }));
+        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why, force: false }));
     }
 
     /// The owner of a pod that can be suspended, as the pod's controller says it.
-    fn suspendable(&self, pod: &Pod) -> Option<crate::model::OwnerRef> {
+    pub(super) fn suspendable(&self, pod: &Pod) -> Option<crate::model::OwnerRef> {
         let controller = pod.controller.as_ref()?;
         self.lane.specs.values().find(|spec| spec.id.uid == controller.uid)?.suspend.clone()
     }
@@ -175,7 +175,7 @@ impl Engine {
         let Some(grant) = holder.grant.clone().filter(|_| self.synced) else { return };
         let Some(gang) = self.lane.gangs.get_mut(id) else { return };
         let rank = gang.ranks.remove(&pod.uid).unwrap_or(0);
-        let uid = PodUid::new(format!("{STAND_IN}{}", pod.uid));
+        let uid = vacancy_of(&pod.uid);
         let key = PodKey::new(pod.key.namespace.clone(), format!("{} (gone)", pod.key.name));
         let node = holder.node.clone();
         gang.vacant.push(Planned { member: Member { uid: uid.clone(), key: key.clone() }, rank, node: node.clone(), grant });
@@ -197,7 +197,9 @@ impl Engine {
         let stood_still = self.lane.stood_still(now);
         self.lane.ticked_at = Some(now);
         // Of what runs or waits for room there may be many, and time changes nothing about it.
-        let moves = |gang: &Gang| gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty();
+        let moves = |gang: &Gang| {
+            gang.phase == Phase::Collecting || gang.phase.deadline().is_some() || !gang.vacant.is_empty() || gang.ended.is_due()
+        };
         let ids: Vec<GangId> = self.lane.gangs.iter().filter(|(_, gang)| moves(gang)).map(|(id, _)| id.clone()).collect();
         for id in ids {
             let Some(gang) = self.lane.gangs.get(&id) else { continue };
@@ -209,6 +211,7 @@ impl Engine {
             if stays {
                 self.look_at_members(now, &id);
             }
+            self.ask_who_ended(now, &id);
             self.tell_of_the_missing(now, &id);
             if vacant {
                 self.forget_lapsed_vacancies(&id);
@@ -218,6 +221,9 @@ impl Engine {
             }
         }
         self.move_claims(now);
+        if !stood_still {
+            self.repair(now);
+        }
         self.resume_owners();
         self.ask_for_nodes(now);
     }

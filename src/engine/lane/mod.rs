@@ -10,12 +10,14 @@ mod ask;
 mod capacity;
 mod closed;
 mod defrag;
+mod ended;
 mod ledger;
 mod missing;
 mod plan;
 mod preempt;
 mod queues;
 mod recover;
+mod repair;
 mod rights;
 mod roles;
 mod turns;
@@ -70,6 +72,8 @@ pub(super) struct Lane {
     companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
     failures: missing::Failures,
     capacity: capacity::Capacity,
+    asked_who_ended: ended::Asked,
+    losses: repair::Losses,
 }
 
 /// When a gang's turn is.
@@ -92,6 +96,7 @@ struct Gang {
     tally: Members,
     /// Members that ended well.
     done: u32,
+    ended: ended::Ended,
     turn: Turn,
     /// kube-scheduler asked about a member: it is ours, gate or no gate.
     asked: bool,
@@ -143,6 +148,11 @@ const STOOD_STILL: Duration = Duration::from_secs(5);
 /// No UID that an API server gives begins so.
 const STAND_IN: &str = "gang:";
 
+/// Who holds the place of a member for the one that replaces it.
+fn vacancy_of(uid: &PodUid) -> PodUid {
+    PodUid::new(format!("{STAND_IN}{uid}"))
+}
+
 impl Gang {
     fn new(turn: Turn) -> Self {
         Self {
@@ -151,6 +161,7 @@ impl Gang {
             members: BTreeMap::new(),
             tally: Members::default(),
             done: 0,
+            ended: ended::Ended::default(),
             turn,
             asked: false,
             joined_at: Time::default(),
@@ -390,6 +401,7 @@ impl Engine {
 
     fn step_of(&self, pod: &Pod) -> Step {
         match self.book.holder(&pod.uid) {
+            _ if self.lane.losses.contains(&pod.uid) => Step::Outside,
             Some(holder) if holder.state.is_committed() => Step::Bound,
             _ if pod.node.is_some() => Step::Bound,
             _ if pod.gated_by_others || pod.deleting => Step::Outside,
@@ -434,38 +446,27 @@ impl Engine {
 
     /// A member is gone for good; what it held is free again, unless another member is to take its place.
     pub(super) fn lane_gone(&mut self, now: Time, uid: &PodUid, held: Option<(Pod, Holder)>) {
+        let lost = self.lane.losses.gone(uid);
         let Some(id) = self.lane.gang_of.remove(uid) else { return };
         let Some(gang) = self.lane.gangs.get_mut(&id) else { return };
+        let was_bound = gang.members.get(uid) == Some(&Step::Bound);
         gang.set(uid, None);
+        if was_bound && held.as_ref().is_some_and(|(pod, _)| !pod.deleting) && gang.tally.bound > 0 {
+            gang.ended.left(now, uid);
+        }
         let goes_on = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && !gang.members.is_empty();
-        if let Some((pod, holder)) = held.filter(|_| goes_on && id.kind != GangKind::Alone) {
+        if let Some((pod, holder)) = held.filter(|_| goes_on && !lost && id.kind != GangKind::Alone) {
             self.keep_place(now, &id, &pod, holder);
+        }
+        if let Some(gang) = self.lane.gangs.get_mut(&id) {
+            gang.ranks.remove(uid);
         }
         self.advance(now, &id);
         self.forget_if_empty(now, &id);
     }
 
-    /// A member ended well: it counts until its pod is gone, and the others are fewer by one.
-    pub(super) fn lane_done(&mut self, now: Time, pod: &Pod) {
-        let known = self.lane.gang_of.get(&pod.uid).cloned();
-        match known.or_else(|| self.identify(now, pod)).filter(|id| id.kind != GangKind::Alone) {
-            Some(id) => {
-                self.lane.gang_mut(&id, pod).set(&pod.uid, Some(Step::Done));
-                self.lane.gang_of.insert(pod.uid.clone(), id.clone());
-                self.advance(now, &id);
-            }
-            None => self.lane_gone(now, &pod.uid, None),
-        }
-    }
-
-    /// Members that ended well and whose pods are gone.
-    pub(super) fn done_listed(&mut self, now: Time, there: &BTreeSet<PodUid>) {
-        let of = |(uid, step): (&PodUid, &Step)| (*step == Step::Done && !there.contains(uid)).then(|| uid.clone());
-        let gone: Vec<PodUid> = self.lane.gangs.values().flat_map(|gang| gang.members.iter().filter_map(of)).collect();
-        gone.iter().for_each(|uid| self.lane_gone(now, uid, None));
-    }
-
     fn forget_if_empty(&mut self, now: Time, id: &GangId) {
+        self.forget_the_ended(id);
         if self.lane.gangs.get(id).is_some_and(Gang::is_empty)
             && let Some(gang) = self.lane.gangs.remove(id)
         {

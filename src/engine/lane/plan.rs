@@ -12,8 +12,8 @@ use crate::book::{Holder, HolderState, Load, NodeEntry, Shape, ShapeKey, takes};
 use crate::engine::decider::{reference, shape};
 use crate::engine::filter::impossible;
 use crate::engine::{Effect, Engine, Event, Output, Trace};
-use crate::gang::Context;
 use crate::gang::life::{NOMINATION, Phase};
+use crate::gang::{Context, Plan, Planned};
 use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, Refusal, Time, TopologyWishes};
 
 /// Plans made or refused for one [`crate::engine::Input::Plan`], so that no question waits long.
@@ -186,32 +186,8 @@ impl Engine {
     }
 
     pub(super) fn place(&mut self, now: Time, id: &GangId, roster: &Roster, offered: Option<&[&str]>) -> Result<(), Refusal> {
-        let Some(lead) = roster.first() else { return Ok(()) };
-        let limits = self.box_limits(&roster.by_role().collect::<Vec<_>>());
-        let rules = self.rules(lead);
-        let mut wishes = roster.wishes.clone();
-        let mut names: Option<BTreeSet<&str>> = offered.map(|names| names.iter().copied().collect());
-        let anchor = self.anchor(id);
-        let everywhere: BTreeSet<NodeName>;
-        if let Some(node) = &anchor {
-            everywhere = self.fabric.nodes().map(|(name, _)| name.clone()).collect();
-            let names = names.get_or_insert_with(|| everywhere.iter().map(NodeName::as_str).collect());
-            self.stay_with(node, &mut wishes, names);
-            if lead.constraints.apart {
-                let taken = self.nodes_of(id);
-                names.retain(|name| !taken.contains(*name));
-            }
-        }
-        let group = crate::gang::Group { wishes: &wishes, ..roster.group(id) };
-        let context = Context {
-            fabric: &self.fabric,
-            profile: &rules.profile,
-            scorer: &rules.scorer,
-            offered: names.as_ref(),
-            state: HolderState::Planned,
-            now,
-        };
-        let made = plan_within(&mut self.book, context, &group, &limits, self.profiles.classes())?;
+        let Some(lead) = roster.first().cloned() else { return Ok(()) };
+        let made = self.make_plan(now, id, roster, offered, (&lead, HolderState::Planned))?;
         self.lane.epoch += 1;
         let epoch = self.lane.epoch;
         let nodes: BTreeSet<&NodeName> = made.members.iter().map(|planned| &planned.node).collect();
@@ -240,6 +216,35 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Places for all of a roster near the members that have theirs, held in the book.
+    pub(super) fn make_plan(
+        &mut self,
+        now: Time,
+        id: &GangId,
+        roster: &Roster,
+        offered: Option<&[&str]>,
+        (lead, state): (&Pod, HolderState),
+    ) -> Result<Plan, Refusal> {
+        let limits = self.box_limits(&roster.by_role().collect::<Vec<_>>());
+        let rules = self.rules(lead);
+        let mut wishes = roster.wishes.clone();
+        let mut names: Option<BTreeSet<&str>> = offered.map(|names| names.iter().copied().collect());
+        let anchor = self.anchor(id);
+        let everywhere: BTreeSet<NodeName>;
+        if let Some(node) = &anchor {
+            everywhere = self.fabric.nodes().map(|(name, _)| name.clone()).collect();
+            let names = names.get_or_insert_with(|| everywhere.iter().map(NodeName::as_str).collect());
+            self.stay_with(node, &mut wishes, names);
+            if lead.constraints.apart {
+                let taken = self.nodes_of(id);
+                names.retain(|name| !taken.contains(*name));
+            }
+        }
+        let group = crate::gang::Group { wishes: &wishes, ..roster.group(id) };
+        let context = Context { fabric: &self.fabric, profile: &rules.profile, scorer: &rules.scorer, offered: names.as_ref(), state, now };
+        plan_within(&mut self.book, context, &group, &limits, self.profiles.classes())
     }
 
     /// Members got places beside those that have theirs: they are let go at once.
@@ -305,11 +310,13 @@ impl Engine {
     /// Gives places of members that are gone to those that replace them. True if all that wait got one.
     fn take_vacancies(&mut self, now: Time, id: &GangId, roster: &Roster) -> bool {
         let mut left = roster.members.len();
-        for (uid, _) in &roster.members {
+        for (uid, rank) in &roster.members {
             let Some(pod) = self.pods.get(uid).map(|record| record.pod.clone()) else { continue };
             let seats = self.lane.gangs.get(id).map(|gang| gang.vacant.clone()).unwrap_or_default();
-            let suits =
-                seats.iter().position(|seat| takes(&pod.request, Some(&seat.grant)).1 && self.book.holder(&seat.member.uid).is_some());
+            let suits = |seat: &Planned| takes(&pod.request, Some(&seat.grant)).1 && self.book.holder(&seat.member.uid).is_some();
+            // Its own rank's place, if that is one of them.
+            let own = seats.iter().position(|seat| seat.rank == *rank && suits(seat));
+            let suits = own.or_else(|| seats.iter().position(suits));
             let Some(seat) = suits.map(|at| seats[at].clone()) else { continue };
             self.book.release(&seat.member.uid);
             self.promise_pod(now, &pod, seat.grant.clone());

@@ -243,7 +243,7 @@ impl Engine {
         }
         self.effects.extend(owners.into_iter().map(|owner| Effect::Suspend { owner, suspend: true }));
         let why = "a gang or pod of higher priority needs its room";
-        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why }));
+        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why, force: false }));
     }
 
     /// A pod is gone. If a gang waits for that, what the pod held is held for the gang. True if so.

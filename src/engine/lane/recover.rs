@@ -42,6 +42,7 @@ impl Engine {
         // Two that plan one after the other, and of whom the first wrote nothing, must not use the same numbers: nobody plans once a
         // millisecond for long.
         self.lane.epoch = self.lane.epoch.max(now.unix_ms());
+        self.look_for_lost_nodes(now);
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in &ids {
             self.drop_broken_promises(now, id);
@@ -81,6 +82,7 @@ impl Engine {
     /// Another replica has the voice now: promises that were not written are none.
     pub(in crate::engine) fn step_down(&mut self, now: Time) {
         self.drop_claims(now);
+        self.lane.losses.forget_members();
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in ids {
             // Places that were kept are the other's to give.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::engine::Engine;
 use crate::gang::{Group, Member, Role};
-use crate::model::{GangId, Pod, PodUid, TopologyWishes};
+use crate::model::{GangId, Pod, PodKey, PodUid, TopologyWishes};
 
 /// Members that are to be planned.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ impl Roster {
     /// One pod for each role, with the number of its members.
     pub(super) fn by_role(&self) -> impl Iterator<Item = (&Pod, u32)> {
         self.roles.iter().map(|(pod, members)| (pod, u32::try_from(members.len()).unwrap_or(u32::MAX)))
+    }
+
+    /// The same places for others than these, who are not there yet.
+    pub(super) fn stand_in(&mut self) {
+        for member in self.roles.iter_mut().flat_map(|(_, members)| members) {
+            member.uid = super::vacancy_of(&member.uid);
+            member.key = PodKey::new(member.key.namespace.clone(), format!("{} (lost)", member.key.name));
+        }
     }
 
     /// The member that comes first.

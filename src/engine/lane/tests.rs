@@ -1,11 +1,13 @@
 //! Gangs through news, plans, filter and bind: whole or not at all, with our gate and without it, and over a restart.
 
 mod capacity;
+mod ended;
 mod guarantees;
 mod lost;
 mod missing;
 mod preempt;
 mod queues;
+mod repair;
 mod run;
 mod shares;
 mod shop;
@@ -17,7 +19,7 @@ use run::{Run, gated, member, nodes, uid};
 
 use crate::engine::Input;
 use crate::model::fixtures::{gpu, pod};
-use crate::model::{DeviceRequest, GangId, GangKind, GangRef, GangSpec, OwnerRef, Pod, PodKey, PodPhase, Quota, Reason, TopologyWishes};
+use crate::model::{DeviceRequest, GangId, GangKind, GangRef, GangSpec, OwnerRef, Pod, PodKey, Quota, Reason, TopologyWishes};
 
 #[test]
 fn a_gated_gang_is_planned_when_its_last_member_comes_and_released_when_all_are_nominated() {
@@ -527,36 +529,6 @@ fn members_that_must_not_meet_get_a_node_each_and_a_replacement_another() {
         run.create(apart(&format!("m{index}"), 7));
     }
     assert!(run.held().is_empty(), "seven on six nodes");
-}
-
-#[test]
-fn a_member_that_ended_well_counts_and_one_that_failed_is_replaced_beside_those_that_run() {
-    let mut run = Run::new();
-    for name in ["a", "b", "c"] {
-        run.create(gated(member(name, 3, 8)));
-    }
-    for name in ["a", "b", "c"] {
-        run.bind(name);
-    }
-    let ended = |run: &Run, name: &str, phase| Pod { phase, ..run.pods[&uid(name)].clone() };
-    let done = ended(&run, "a", PodPhase::Succeeded);
-    run.apply(done);
-    assert_eq!(run.held().len(), 2, "nothing is kept for one that nobody replaces");
-    let failed = ended(&run, "b", PodPhase::Failed);
-    run.apply(failed);
-    run.create(gated(member("b2", 3, 8)));
-    assert_eq!(run.filter("b2"), Ok("r1-b"), "in the place of the one that failed");
-    run.bind("b2");
-    for name in ["b2", "c"] {
-        let done = ended(&run, name, PodPhase::Succeeded);
-        run.apply(done);
-    }
-    assert!(run.held().is_empty());
-    // Over a restart, too: two of three are done, the third is to run again.
-    run.pods.remove(&uid("c"));
-    run.create(gated(member("c2", 3, 8)));
-    run.restart();
-    assert_eq!(run.held().len(), 1);
 }
 
 #[test]

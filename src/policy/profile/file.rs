@@ -11,10 +11,11 @@ use super::mistake::Mistake;
 use super::preemption::PreemptionFile;
 use super::prices::PriceFile;
 use super::queues::QueuesFile;
+use super::repair::RepairFile;
 use super::reserve::ReserveFile;
 use super::selects::SelectsFile;
 use super::weights::Weights;
-use super::{Decide, PlainPods, Profile, autoscaling, classes, fabric, preemption, prices, queues, reserve, text, tiers, weights};
+use super::{Decide, PlainPods, Profile, autoscaling, classes, fabric, preemption, prices, queues, repair, reserve, text, tiers, weights};
 
 /// What an operator of Gangplank tunes: what is managed, and what makes a good place.
 #[derive(Deserialize, Serialize)]
@@ -75,6 +76,9 @@ pub(super) struct File {
     /// Whether pods of lower priority make room for gangs and pods that do not fit, and how.
     #[serde(default)]
     preemption: PreemptionFile,
+    /// How soon members are replaced whose node is gone or not ready.
+    #[serde(default)]
+    repair: RepairFile,
     /// Which labels, or which objects, say where nodes are relative to each other.
     #[serde(default)]
     fabric: FabricFile,
@@ -148,6 +152,7 @@ impl File {
             tiers: tiers::check(self.tiers).map_err(|mistake| mistake.within("tiers"))?,
             reserve: reserve::check(self.reserve).map_err(|mistake| mistake.within("reserve"))?,
             preemption: preemption::check(&self.preemption).map_err(|mistake| mistake.within("preemption"))?,
+            repair_after: repair::check(&self.repair).map_err(|mistake| mistake.within("repair"))?,
             fabric: fabric::check(self.fabric).map_err(|mistake| mistake.within("fabric"))?,
             queues: queues::check(&self.queues, &classes).map_err(|mistake| mistake.within("queues"))?,
             autoscaling: autoscaling::check(self.autoscaling).map_err(|mistake| mistake.within("autoscaling"))?,

@@ -14,6 +14,7 @@ mod places;
 mod preemption;
 mod prices;
 mod queues;
+mod repair;
 mod reserve;
 mod selects;
 mod set;
@@ -70,6 +71,8 @@ pub struct Profile {
     pub reserve: Vec<ReserveRule>,
     /// Whether, and how, lower priority makes room.
     pub preemption: Preemption,
+    /// After how long members of gangs are lost whose node is gone or not ready.
+    pub repair_after: Duration,
     /// Where nodes are, relative to each other.
     pub fabric: FabricSection,
     /// Who shares the cluster with whom.

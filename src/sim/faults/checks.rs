@@ -193,9 +193,15 @@ impl Run {
         }
     }
 
-    /// I5, I25: an eviction takes a gang back that is there in part, and nothing else.
-    pub(super) fn check_eviction(&mut self, uid: &PodUid, why: &str) {
-        let Some(owner) = self.store.pod(uid).and_then(|pod| pod.controller.clone()) else { return };
+    /// I5, I25: an eviction takes a gang back that is there in part, or a member whose node is lost, and nothing else. By force
+    /// only where the node is gone.
+    pub(super) fn check_eviction(&mut self, uid: &PodUid, why: &str, force: bool) {
+        let Some(pod) = self.store.pod(uid) else { return };
+        let known = pod.node.as_ref().is_some_and(|node| self.store.node(node).is_some() && !self.was_away(node));
+        if force && known {
+            return self.fail("I25", format!("{uid} is ended by force ({why}), and its node is there"));
+        }
+        let Some(owner) = pod.controller.clone() else { return };
         if self.is_whole(&owner.key) {
             self.fail("I5", format!("{uid} is evicted ({why}), and its gang was whole"));
         }
@@ -208,10 +214,21 @@ impl Run {
         }
     }
 
+    /// Gone, or back for so short a time that not everybody has heard.
+    fn was_away(&self, node: &NodeName) -> bool {
+        self.store.node(node).is_none() || self.back_at.get(node).is_some_and(|back| self.now < back + HEARD_MS)
+    }
+
     /// Whole for so long that everybody must have heard.
     fn is_whole(&self, key: &PodKey) -> bool {
         if self.scenario.rates.lost_deletes > 0 {
             return false; // Who never heard that a member is gone takes the gang for one that is there in part.
+        }
+        let lost = |uid: &PodUid| self.store.pod(uid).and_then(|pod| pod.node.as_ref()).is_some_and(|node| self.was_away(node));
+        // A Job that is done has nobody left to harm.
+        let done = self.jobs.get(key).is_some_and(|job| job.done.len() >= job.plan.size as usize);
+        if done || self.members(key).iter().any(lost) {
+            return false;
         }
         let heard = self.now.saturating_sub(HEARD_MS);
         self.jobs.get(key).is_some_and(|job| job.complete_since.is_some_and(|since| since < heard))

@@ -107,7 +107,7 @@ pub const ALL: &[Piece] = &[
     Piece { flaw: Flaw::EvictOnBlip, seen: "armada PR#4390: a restart of the operator shows 0 GPUs, and everything is evicted", seed: 11 },
     Piece { flaw: Flaw::FinishedStillCounts, seen: "volcano dceaa6cca, HAMi#2622: what is finished is counted", seed: 0 },
     Piece { flaw: Flaw::DeletingIsGone, seen: "k/k#109595: devices of pods that end are given away", seed: 19 },
-    Piece { flaw: Flaw::NewsOutOfOrder, seen: "etcd#15271, #17529: watch events out of order", seed: 19 },
+    Piece { flaw: Flaw::NewsOutOfOrder, seen: "etcd#15271, #17529: watch events out of order", seed: 47 },
     Piece { flaw: Flaw::BareGangName, seen: "KAI PR#2095, HiveD: groups of other namespaces, or of before, under one name", seed: 37 },
     Piece { flaw: Flaw::MembersAlone, seen: "scheduler-plugins#117, trainer#165: gangs hold halves and wait for each other", seed: 8 },
     Piece { flaw: Flaw::NoDeadline, seen: "scheduler-plugins#713, koordinator#1919: assumed members starve the others", seed: 0 },

@@ -43,6 +43,8 @@ pub(super) struct Run {
     pub(super) zones: BTreeSet<(PodKey, NodeName)>,
     /// Nodes that are away.
     pub(super) away: BTreeMap<usize, crate::model::Node>,
+    /// When nodes that were away came back.
+    pub(super) back_at: BTreeMap<NodeName, Ms>,
     /// What the next Binding springs.
     pub(super) trap: Option<Trap>,
     pub(super) counter: u64,
@@ -137,6 +139,7 @@ impl Run {
             working: BTreeSet::new(),
             zones: BTreeSet::new(),
             away: BTreeMap::new(),
+            back_at: BTreeMap::new(),
             trap: None,
             counter: 0,
             counts: Counts::default(),

@@ -5,7 +5,7 @@ use super::run::Run;
 use super::scenario::Disturbance;
 use super::store::Kind;
 use super::timeline::{Event, Ms, Watcher};
-use crate::engine::{Effect, PodRef};
+use crate::engine::{Effect, Input, PodRef};
 use crate::model::{Health, Node, NodeName, Pod, PodKey, PodPhase, PodUid};
 
 impl Run {
@@ -107,6 +107,7 @@ impl Run {
                 if let Some(node) = self.away.remove(&at) {
                     let waits = |pod: &&Pod| pod.node.as_ref() == Some(&node.name) && pod.phase == PodPhase::Pending;
                     let waiting: Vec<PodUid> = self.store.pods().filter(waits).map(|pod| pod.uid.clone()).collect();
+                    self.back_at.insert(node.name.clone(), self.now);
                     self.store.apply_node(node);
                     waiting.into_iter().for_each(|uid| self.enter(100, Event::Start { uid }));
                 }
@@ -179,7 +180,7 @@ impl Run {
         | Effect::Nominate { pod: PodRef { uid, .. }, .. }
         | Effect::Release { pod: PodRef { uid, .. }, .. }) = &effect
         else {
-            return self.carry_out_for_good(effect);
+            return self.carry_out_for_good(at, effect);
         };
         if self.store.pod(uid).is_some_and(|pod| pod.request.is_empty()) {
             return self.fail("I22", format!("gangplank writes on {uid}, which asks for nothing of its"));
@@ -195,15 +196,28 @@ impl Run {
                 }
             }),
             Effect::Release { pod, plan } => self.store.change(&pod.uid, |pod| release(pod, plan)),
-            Effect::Event(_) | Effect::Evict { .. } | Effect::Suspend { .. } | Effect::Provision(_) | Effect::Unprovision { .. } => Ok(()),
+            Effect::Event(_)
+            | Effect::ListEnded { .. }
+            | Effect::Evict { .. }
+            | Effect::Suspend { .. }
+            | Effect::Provision(_)
+            | Effect::Unprovision { .. } => Ok(()),
         };
     }
 
-    fn carry_out_for_good(&mut self, effect: Effect) {
+    fn carry_out_for_good(&mut self, at: usize, effect: Effect) {
         match effect {
-            Effect::Evict { pod, why } => {
-                self.check_eviction(&pod.uid, why);
+            Effect::ListEnded { namespace } => {
+                let ended = |pod: &&Pod| pod.key.namespace == namespace && pod.phase == PodPhase::Succeeded && !pod.request.is_empty();
+                let pods = self.store.pods().filter(ended).map(|pod| self.as_read(pod)).collect();
+                self.tell(at, Input::EndedListed { namespace, pods });
+            }
+            Effect::Evict { pod, why, force } => {
+                self.check_eviction(&pod.uid, why, force);
                 self.delete_pod(&pod.uid, By::Gangplank);
+                if force {
+                    self.remove_pod(&pod.uid);
+                }
             }
             Effect::Suspend { owner, suspend } => {
                 if suspend {

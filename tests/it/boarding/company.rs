@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::support::installed::{node_of, scheduling_message};
+use crate::support::installed::{is_running, node_of, scheduling_message};
 use crate::support::{NodeTemplate, program, wait_until};
 
 const KUEUE: &str = "kueue.x-k8s.io/admission";
@@ -105,6 +105,39 @@ async fn queue_and_explain_tell_who_waits_for_what_and_a_gate_of_kueue_is_waited
     scene.bound("third", 2).await?;
     prints(&scene, &["queue"], &["no gang waits"]).await?;
     prints(&scene, &["explain", &named("third")], &["phase    bound", "rank 0   bound", "rank 1   bound"]).await
+}
+
+/// The watch leaves out pods that ended, so that an end arrives as a deletion: what became of the member is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_are_created_anew_do_not_wait_for_one_that_ended_well() -> Result<()> {
+    let Some(mut scene) = Scene::start("one ended well", boxes(3), None).await? else { return Ok(()) };
+    scene.create_job("train", 3, "8", json!({})).await?;
+    scene.bound("train", 3).await?;
+    let first = wait_until("them to run", SOON, async || {
+        let pods = scene.pods_of("train").await?;
+        Ok(pods.iter().all(is_running).then_some(pods))
+    });
+    let first = first.await?;
+    for (pod, phase) in first.iter().zip(["Succeeded", "Failed", "Failed"]) {
+        end(&scene, &pod.name_any(), phase).await?;
+    }
+    let waited = wait_until("the two that failed to run again", 2 * SOON, async || {
+        let mut pods = scene.pods_of("train").await?;
+        pods.retain(|pod| !ended(pod));
+        Ok((pods.len() == 2 && pods.iter().all(|pod| node_of(pod).is_some())).then_some(()))
+    });
+    waited.await.with_context(|| scene.installed.gangplank.log())?;
+    scene.nothing_leaks().await
+}
+
+/// As kubelet says it.
+async fn end(scene: &Scene, pod: &str, phase: &str) -> Result<()> {
+    scene.pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(json!({"status": {"phase": phase}}))).await?;
+    Ok(())
+}
+
+fn ended(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 /// As Kueue does when it admits the workload of a pod.

@@ -4,6 +4,7 @@ mod company;
 mod friends;
 mod preemption;
 mod recipes;
+mod repair;
 mod scenarios;
 mod scene;
 mod seeds;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::book::HolderState;
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Effect, Engine, FilterQuery, Input, Refused};
 use crate::model::fixtures::{node, pod};
-use crate::model::{GangId, GangKind, GangRef, Node, Parts, Pod, PodKey, PodUid, ProvisioningOrder, Reason, Time, Wish};
+use crate::model::{GangId, GangKind, GangRef, Node, Parts, Pod, PodKey, PodPhase, PodUid, ProvisioningOrder, Reason, Time, Wish};
 use crate::policy::Profile;
 
 const RACKS: &str = "fabric: {levels: [{name: rack, nodeLabel: rack}]}\naccelerators:";
@@ -98,7 +98,14 @@ impl Run {
             }
             Effect::Condition { pod, reason } => (pod.uid.clone(), format!("say {} {}", pod.key.name, reason.code())),
             Effect::Notice { pod, at } => (pod.uid.clone(), format!("notice {}{}", pod.key.name, if at.is_some() { "" } else { " back" })),
-            Effect::Evict { pod, .. } => (pod.uid.clone(), format!("evict {}", pod.key.name)),
+            Effect::ListEnded { namespace } => {
+                let ended = |pod: &&Pod| pod.key.namespace == *namespace && pod.phase == PodPhase::Succeeded;
+                let pods = self.pods.values().filter(ended).cloned().collect();
+                let namespace = namespace.clone();
+                self.step(Input::EndedListed { namespace, pods });
+                return;
+            }
+            Effect::Evict { pod, force, .. } => (pod.uid.clone(), format!("{} {}", if *force { "end" } else { "evict" }, pod.key.name)),
             Effect::Suspend { owner, suspend } => (PodUid::from(""), format!("suspend {} {suspend}", owner.key.name)),
             Effect::Provision(order) => {
                 self.ordered = Some((**order).clone());
