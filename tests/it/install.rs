@@ -2,7 +2,6 @@
 //! with the configuration and the account that are shipped. KWOK plays the kubelets, so no container runs here.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::deploy::{KIND, SECOND_SCHEDULER, SECOND_SCHEDULER_WEBHOOK, documents, render, text};
-use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, wait_until};
+use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, free_address, wait_until};
 
 const NAMESPACE: &str = "gangplank-system";
 const EXTENDER: &str = "127.0.0.1:10270";
@@ -93,7 +92,7 @@ async fn extended_default_scheduler_places_gangplank_without_asking_it() -> Resu
     }
     let scheduler_config_yaml = text("deploy/kind/scheduler-config.yaml")
         .replace("  kubeconfig: /etc/kubernetes/scheduler.conf\n", "")
-        .replace(EXTENDER, &closed_address()?);
+        .replace(EXTENDER, &free_address()?.to_string());
     let options = Options { scheduler_config_yaml: Some(scheduler_config_yaml), ..Options::default() };
     let Some(plane) = ControlPlane::start_or_skip("the default scheduler is extended", &options) else { return Ok(()) };
     let Some(render) = render() else { return Ok(()) };
@@ -254,11 +253,6 @@ async fn waits_because_the_extender_is_down(client: &Client, namespace: &str, na
     Ok(())
 }
 
-/// An address where nobody listens.
-fn closed_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
 /// One container of the second-scheduler shape, run with the rights of its account.
 struct Process {
     extender: String,
@@ -269,12 +263,12 @@ struct Process {
 impl Process {
     fn kube_scheduler(plane: &ControlPlane) -> Result<Self> {
         let kubeconfig = plane.service_account_kubeconfig(NAMESPACE, "gangplank")?;
-        let extender = closed_address()?;
+        let extender = free_address()?.to_string();
         let config = plane.dir().join("installed-scheduler.yaml");
         let shipped = text("deploy/second-scheduler/scheduler-config.yaml");
         let connection = format!("clientConnection:\n  kubeconfig: {}\n", kubeconfig.display());
         fs::write(&config, shipped.replace("clientConnection:\n", &connection).replace(EXTENDER, &extender))?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_address()?.port();
         let mut command = tokio::process::Command::new(plane.binary());
         command
             .arg("kube-scheduler")

@@ -2,7 +2,6 @@
 //! beforehand, so that it is our time that is seen and not the API server's.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use axum::routing::get;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{HttpClient, program, wait_until};
+use crate::support::{HttpClient, free_address, program, wait_until};
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
 /// Streamed in pieces of about this size.
@@ -171,7 +170,7 @@ async fn after_a_restart_it_knows_every_pod_and_node_before_it_answers() -> Resu
     writeln!(text, "clusters: [{{name: c, cluster: {{server: \"http://{server}\"}}}}]")?;
     text.push_str("users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n");
     std::fs::write(&kubeconfig, text)?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = free_address()?;
 
     let began = Instant::now();
     let mut command = Command::new(program());

@@ -1,6 +1,6 @@
 //! The webhook of a `gangplank serve` that runs as a process, with the rights that people install.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
@@ -12,7 +12,7 @@ use super::table::Table;
 use super::webhook::with_urls;
 use super::{hold, take_effect};
 use crate::deploy::{Render, SECOND_SCHEDULER_WEBHOOK, documents, text};
-use crate::support::{ControlPlane, Gangplank, apply_yaml};
+use crate::support::{ControlPlane, Gangplank, apply_yaml, free_address};
 
 const NAMESPACE: &str = "gangplank-system";
 
@@ -68,8 +68,4 @@ fn end(gangplank: Gangplank) -> Result<()> {
     ensure!(!log.contains("forbidden"), "the account lacks a right: {log}");
     ensure!(gangplank.terminate()?, "it did not end well");
     Ok(())
-}
-
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

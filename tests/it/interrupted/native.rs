@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{bound, clear, times};
 use crate::support::installed::{assert_granted_once, install_account, is_running, managed_namespace};
 use crate::support::{
-    ControlPlane, Gangplank, Installed, NodeTemplate, Options, apply_yaml, create_kwok_nodes, scheduler_config, wait_until,
+    ControlPlane, Gangplank, Installed, NodeTemplate, Options, apply_yaml, create_kwok_nodes, free_address, scheduler_config, wait_until,
 };
 
 const GATES: &str = "GenericWorkload=true,GangScheduling=true";
@@ -43,7 +43,7 @@ fn gang(name: &str) -> String {
 async fn with_kubernetes_own_gangs_switched_on_every_gang_runs_and_nobody_waits_for_the_other_layer() -> Result<()> {
     // Twenty gangs, or three: two at a time, and then one more than there is room for.
     let gangs = times(20, 3);
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_address()?.port();
     let options = Options {
         scheduler_config_yaml: Some(scheduler_config(([127, 0, 0, 1], port).into())?),
         flags: vec![

@@ -1,7 +1,7 @@
 //! The program under test as a process, and a kube-scheduler configuration that calls it.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::control_plane::{ControlPlane, send_signal, stop};
 use super::http::HttpClient;
 use super::objects::wait_until;
+use super::ports::free_address;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,8 +33,7 @@ pub struct Gangplank {
 impl Gangplank {
     /// Starts it on a free port with the given kubeconfig; it need not be ready yet.
     pub fn start(control_plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Self::start_at(control_plane, kubeconfig, port, arguments)
+        Self::start_at(control_plane, kubeconfig, free_address()?.port(), arguments)
     }
 
     /// As `start`, on a port that was used before.

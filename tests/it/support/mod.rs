@@ -9,6 +9,7 @@ pub mod manifests;
 mod memory;
 mod nodes;
 mod objects;
+mod ports;
 mod second_scheduler;
 pub mod volumes;
 
@@ -19,4 +20,5 @@ pub use installed::Installed;
 pub use memory::{Fault, MemoryCluster, MemoryOptions, MemoryServer, MemoryWriter, memory_node};
 pub use nodes::{NodeTemplate, create_kwok_nodes, create_nodes};
 pub use objects::{apply_yaml, create_namespace, wait_until};
+pub use ports::free_address;
 pub use second_scheduler::SecondScheduler;

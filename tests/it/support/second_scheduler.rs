@@ -1,7 +1,6 @@
 //! One more kube-scheduler beside the control plane's own.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::control_plane::{ControlPlane, send_signal, stop};
 use super::objects::wait_until;
+use super::ports::free_address;
 
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ impl SecondScheduler {
         let name = format!("scheduler-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
         let input = control_plane.dir().join(format!("{name}.input.yaml"));
         fs::write(&input, config_yaml)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_address()?.port();
         let log_path = control_plane.log_path(&name);
         let log = File::create(&log_path)?;
         let child = Command::new(control_plane.binary())
