@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference};
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kube::Client;
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
-};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::{GroupVersionKind, PartialObjectMetaExt, Status};
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use serde_json::json;
@@ -129,16 +129,11 @@ impl KubeWriter {
     /// Through the Eviction API, so that disruption budgets are heard.
     async fn write_eviction(&self, pod: &PodRef, why: &str, force: bool) -> Result<(), WriteError> {
         tracing::info!(pod = %pod.key, why, force, "evicting a pod");
-        let params = EvictParams {
-            delete_options: Some(DeleteParams {
-                grace_period_seconds: force.then_some(0),
-                preconditions: Some(Preconditions { uid: Some(pod.uid.as_str().into()), resource_version: None }),
-                ..DeleteParams::default()
-            }),
-            ..EvictParams::default()
-        };
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &pod.key.namespace);
-        pods.evict(&pod.key.name, &params).await.map(drop).map_err(meaning)
+        let written: Result<Status, _> = self
+            .pods(&pod.key.namespace)
+            .create_subresource("eviction", &pod.key.name, &PostParams::default(), &eviction(pod, force))
+            .await;
+        written.map(drop).map_err(meaning)
     }
 
     async fn write_notice(&self, pod: &PodRef, at: Option<Time>) -> Result<(), WriteError> {
@@ -203,6 +198,21 @@ fn binding(write: &BindWrite) -> Binding {
             name: Some(order.grant.node.as_str().into()),
             ..ObjectReference::default()
         },
+    }
+}
+
+/// Its options are spelled here: the client library's own request for this names them so that the API server reads none, not even
+/// the UID.
+fn eviction(pod: &PodRef, force: bool) -> Eviction {
+    let preconditions = Preconditions { uid: Some(pod.uid.as_str().into()), resource_version: None };
+    let grace_period_seconds = force.then_some(0);
+    Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.key.name.to_string()),
+            namespace: Some(pod.key.namespace.to_string()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions { grace_period_seconds, preconditions: Some(preconditions), ..DeleteOptions::default() }),
     }
 }
 
@@ -291,6 +301,16 @@ mod tests {
             let cut = shortened(&note);
             assert!(cut.len() <= NOTE_BYTES_MAX && cut.len() > NOTE_BYTES_MAX - 8 && cut.ends_with('…'), "{}", cut.len());
         }
+    }
+
+    #[test]
+    fn an_eviction_names_the_pod_that_is_meant_and_no_grace_only_where_it_is_forced() {
+        let pod = PodRef { key: PodKey::new("default", "train"), uid: "u-1".into() };
+        let json = |force| serde_json::to_value(eviction(&pod, force)).unwrap();
+        let (asked, forced) = (json(false), json(true));
+        assert_eq!((&asked["apiVersion"], &asked["kind"]), (&json!("policy/v1"), &json!("Eviction")));
+        assert_eq!(asked["deleteOptions"], json!({"preconditions": {"uid": "u-1"}}));
+        assert_eq!(forced["deleteOptions"], json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u-1"}}));
     }
 
     #[test]

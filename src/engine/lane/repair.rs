@@ -25,8 +25,8 @@ const ASKED_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Losses {
     /// Gone or not ready, since when.
     unwell: BTreeMap<NodeName, Time>,
-    /// Members that count no more, and when they were last asked to go.
-    members: BTreeMap<PodUid, Option<Time>>,
+    /// Members that count no more, and when they were last asked to go, and whether by force.
+    members: BTreeMap<PodUid, Option<(Time, bool)>>,
 }
 
 impl Losses {
@@ -200,11 +200,12 @@ impl Engine {
             let asked = self.lane.losses.members.get(&uid).copied().flatten();
             let force = pod.deleting && node.is_some_and(|node| self.runs_nothing(&node));
             let suspended = self.lane.gang(&uid).is_some_and(|(id, gang)| self.goes_through_owner(id, gang));
-            if (pod.deleting && !force) || suspended || asked.is_some_and(|asked| now - asked < ASKED_AGAIN) {
+            let just_asked = asked.is_some_and(|(asked, forced)| forced == force && now - asked < ASKED_AGAIN);
+            if (pod.deleting && !force) || suspended || just_asked {
                 continue;
             }
             self.effects.push(Effect::Evict { pod: reference(pod), why: "its node is lost", force });
-            self.lane.losses.members.insert(uid, Some(now));
+            self.lane.losses.members.insert(uid, Some((now, force)));
         }
     }
 

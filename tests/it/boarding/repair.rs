@@ -1,19 +1,24 @@
 //! Nodes that are lost while a gang of sixteen runs on them, one, two and four at once, not ready, silent or gone, with spares
-//! in its rack and without: it is repaired, or goes back whole, within 30 s, and ranks are kept.
+//! in its rack and without: it is repaired, or goes back whole, within 30 s, and ranks are kept. What is left on the nodes is ended
+//! by force once they are gone or out of service, and holds its devices until then.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use gangplank::cluster::KubeWriter;
+use gangplank::engine::{Effect, PodRef};
+use gangplank::host::{WriteError, Writer};
+use gangplank::model::PodKey;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::scene::{Scene, is_gated};
 use crate::support::installed::node_of;
-use crate::support::{NodeTemplate, create_nodes, wait_until};
+use crate::support::{ControlPlane, NodeTemplate, Options, create_nodes, wait_until};
 
 const MEMBERS: usize = 16;
 const SPARES: usize = 4;
@@ -30,7 +35,16 @@ enum Loss {
     Deleted,
 }
 
+/// Of each number and each way one; all nine with `GANGPLANK_LONG`.
 const LOSSES: [(usize, Loss); 3] = [(1, Loss::Is("False")), (2, Loss::Is("Unknown")), (4, Loss::Deleted)];
+
+fn losses() -> Vec<(usize, Loss)> {
+    if std::env::var_os("GANGPLANK_LONG").is_none() {
+        return LOSSES.to_vec();
+    }
+    let [one, two, four] = LOSSES;
+    [one.0, two.0, four.0].into_iter().flat_map(|count| [one.1, two.1, four.1].map(|loss| (count, loss))).collect()
+}
 
 /// By completion index: UID, node, rank.
 type Members = BTreeMap<String, (String, String, Option<String>)>;
@@ -92,7 +106,7 @@ async fn bring_back(scene: &Scene, nodes: &[String], loss: Loss) -> Result<()> {
     for name in nodes {
         match loss {
             Loss::Is(_) => {
-                let patch = json!({"metadata": {"annotations": {READY: null}}});
+                let patch = json!({"metadata": {"annotations": {READY: null}}, "spec": {"taints": null}});
                 scene.nodes.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
             }
             Loss::Deleted => {
@@ -104,21 +118,48 @@ async fn bring_back(scene: &Scene, nodes: &[String], loss: Loss) -> Result<()> {
     Ok(())
 }
 
-/// Pods on their way out that no kubelet ends.
-async fn sweep(scene: &Scene) -> Result<()> {
-    for pod in scene.pods.list(&ListParams::default()).await?.items {
-        if pod.metadata.deletion_timestamp.is_some() {
-            drop(scene.pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await);
+/// What is left on lost nodes holds its devices as long as nobody knows whether it runs, and is ended by force then. After how long.
+async fn see_them_end(scene: &mut Scene, job: &str, nodes: &[String], loss: Loss) -> Result<Duration> {
+    let pods = scene.pods.clone();
+    let left = async || -> Result<Vec<Pod>> {
+        let all = pods.list(&ListParams::default()).await?.items;
+        Ok(all.into_iter().filter(|pod| node_of(pod).is_some_and(|node| nodes.iter().any(|lost| lost == node))).collect())
+    };
+    if loss != Loss::Deleted {
+        let there = left().await?;
+        ensure!(there.len() == nodes.len(), "nobody knows whether they still run: {} of {}", there.len(), nodes.len());
+        let held = scene.places().await?;
+        ensure!(nodes.iter().all(|node| held.values().any(|place| place == node)), "their devices are held: {held:?}");
+        let log = scene.installed.gangplank.log();
+        ensure!(there.iter().all(|pod| forced(&log, &pod.name_any()) == 0), "too early: {log}");
+        for node in nodes {
+            let taints = json!([{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}]);
+            let patch = Patch::Merge(json!({"spec": {"taints": taints}}));
+            scene.nodes.patch(node, &PatchParams::default(), &patch).await?;
         }
     }
-    Ok(())
+    let began = Instant::now();
+    let waited = wait_until("what was left on lost nodes to be ended", WITHIN, async || Ok(left().await?.is_empty().then_some(()))).await;
+    if let Err(error) = waited {
+        return Err(error.context(scene.story().await));
+    }
+    if loss == Loss::Deleted {
+        let log = scene.installed.gangplank.log();
+        ensure!(forced(&log, job) >= nodes.len(), "by us: the garbage collector of pods waits for 40 s: {log}");
+    }
+    Ok(began.elapsed())
+}
+
+/// How often pods whose names begin so were ended by force.
+fn forced(log: &str, name: &str) -> usize {
+    log.lines().filter(|line| line.contains("evicting a pod") && line.contains(&format!("/{name}")) && line.contains("force=true")).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_spares_in_its_rack_a_gang_is_repaired_with_its_ranks() -> Result<()> {
     let Some(mut scene) = Scene::start("repair with spares", boxes(MEMBERS + SPARES), Some(RACKS)).await? else { return Ok(()) };
-    for (count, loss) in LOSSES {
-        let name = format!("train-{count}");
+    for (run, (count, loss)) in losses().into_iter().enumerate() {
+        let name = format!("train-{run}");
         create(&scene, &name).await?;
         let pods = scene.bound(&name, MEMBERS).await?;
         let before = members(&pods);
@@ -143,15 +184,8 @@ async fn with_spares_in_its_rack_a_gang_is_repaired_with_its_ranks() -> Result<(
             let stays = count == 1 && !lost.contains(node);
             ensure!(!stays || (uid, node) == (uid_now, node_now), "index {index}: nobody else moves");
         }
-        let left: Vec<String> =
-            scene.pods.list(&ListParams::default()).await?.items.iter().filter_map(|pod| Some(node_of(pod)?.to_owned())).collect();
-        let stays = lost.iter().filter(|node| left.contains(node)).count();
-        if loss != Loss::Deleted {
-            ensure!(stays == count, "nobody knows whether they still run: {left:?}");
-            let held = scene.places().await?;
-            ensure!(lost.iter().all(|node| held.values().any(|place| place == node)), "their devices are held: {held:?}");
-        }
-        sweep(&scene).await?;
+        let left = see_them_end(&mut scene, &name, &lost, loss).await?;
+        eprintln!("    what was left on them is gone {:.1} s later", left.as_secs_f32());
         bring_back(&scene, &lost, loss).await?;
         scene.delete_job(&name).await?;
         scene.nothing_leaks().await?;
@@ -162,8 +196,8 @@ async fn with_spares_in_its_rack_a_gang_is_repaired_with_its_ranks() -> Result<(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_spares_a_gang_goes_back_whole_and_starts_again_when_there_is_room() -> Result<()> {
     let Some(mut scene) = Scene::start("repair without spares", boxes(MEMBERS), Some(RACKS)).await? else { return Ok(()) };
-    for (count, loss) in LOSSES {
-        let name = format!("train-{count}");
+    for (run, (count, loss)) in losses().into_iter().enumerate() {
+        let name = format!("train-{run}");
         create(&scene, &name).await?;
         let pods = scene.bound(&name, MEMBERS).await?;
         let ranks = |members: &Members| members.iter().map(|(index, (_, _, rank))| (index.clone(), rank.clone())).collect::<Vec<_>>();
@@ -183,7 +217,8 @@ async fn without_spares_a_gang_goes_back_whole_and_starts_again_when_there_is_ro
         ensure!(took < WITHIN, "{count} {loss:?}: {took:?}");
         let failed = scene.jobs.get(&name).await?.status.and_then(|status| status.failed).unwrap_or(0);
         ensure!(failed == 0, "{failed} pods count as failed");
-        sweep(&scene).await?;
+        let left = see_them_end(&mut scene, &name, &lost, loss).await?;
+        eprintln!("    what was left on them is gone {:.1} s later", left.as_secs_f32());
         bring_back(&scene, &lost, loss).await?;
         let pods = scene.bound(&name, MEMBERS).await?;
         ensure!(ranks(&members(&pods)) == before, "ranks");
@@ -191,4 +226,28 @@ async fn without_spares_a_gang_goes_back_whole_and_starts_again_when_there_is_ro
         scene.nothing_leaks().await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_eviction_that_was_meant_for_a_pod_spares_the_next_one_of_its_name() -> Result<()> {
+    let Some(control_plane) = ControlPlane::start_or_skip("evictions", &Options::default()) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "worker-0"},
+        "spec": {"schedulerName": "nobody", "containers": [{"name": "main", "image": "none"}]},
+    }))?;
+    let uid = pods.create(&PostParams::default(), &pod).await?.uid().context("a pod without a UID")?;
+    let writer = KubeWriter::new(client, "test".into());
+    let evict =
+        |uid: &str| Effect::Evict { pod: PodRef { key: PodKey::new("default", "worker-0"), uid: uid.into() }, why: "a test", force: false };
+    let refused = writer.carry_out(&evict("dddddddd-0000-0000-0000-000000000000")).await;
+    ensure!(matches!(refused, Err(WriteError::Conflict(_))), "{refused:?}");
+    ensure!(pods.get("worker-0").await?.metadata.deletion_timestamp.is_none());
+    writer.carry_out(&evict(&uid)).await?;
+    wait_until("the pod to go", WITHIN, async || {
+        let there = pods.get_opt("worker-0").await?;
+        Ok(there.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some()).then_some(()))
+    })
+    .await
 }
