@@ -75,7 +75,7 @@ pub(super) fn fold<'a>(node: Arc<Node>, holders: impl Iterator<Item = &'a Holder
         left.ledger(pool, best, chips, graph, table)
     };
     let pools = node.pools.iter().zip(counts).map(finish).collect();
-    NodeEntry { node, pools, conflicts, load }
+    NodeEntry { node, pools, conflicts, load, quarantined: false }
 }
 
 /// The same node with some of its holders alone, counted for what-if: the best choices are still those of `entry`, as they
@@ -87,7 +87,7 @@ pub(super) fn refold<'a>(entry: &NodeEntry, holders: impl Iterator<Item = &'a Ho
         count.finish(pool, &node).ledger(pool, known.best.clone(), known.chips, known.graph.clone(), known.table.clone())
     };
     let pools = node.pools.iter().zip(&entry.pools).zip(counts).map(finish).collect();
-    NodeEntry { node, pools, conflicts, load }
+    NodeEntry { node, pools, conflicts, load, quarantined: entry.quarantined }
 }
 
 /// What holders come to on a node.

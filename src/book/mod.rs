@@ -55,6 +55,8 @@ pub struct Book {
     /// What bound pods without devices take of their nodes, and the sums by node, known or not.
     plain: BTreeMap<PodUid, (NodeName, Load)>,
     plain_on: BTreeMap<NodeName, Load>,
+    /// Nodes that are given nobody who asks for devices, known or not.
+    quarantined: BTreeSet<NodeName>,
     tables: LinkTables,
     /// Versions of entries, by slot; 0 is no entry.
     versions: Vec<u64>,
@@ -76,6 +78,8 @@ pub struct NodeEntry {
     pub conflicts: BTreeSet<PodUid>,
     /// What all its pods take of CPU and memory.
     pub load: Load,
+    /// It is given nobody who asks for devices.
+    pub quarantined: bool,
 }
 
 impl NodeEntry {
@@ -105,6 +109,14 @@ impl Book {
     /// Forgets a node. Its holders stay: their pods are not gone yet, and the node may come back.
     pub fn remove_node(&mut self, name: &NodeName) {
         self.replace_node(name, None);
+    }
+
+    /// Says that a node is given nobody who asks for devices, or is again. Who has a place there keeps it. Outside checkpoints.
+    pub fn set_quarantined(&mut self, name: &NodeName, quarantined: bool) {
+        let changed = if quarantined { self.quarantined.insert(name.clone()) } else { self.quarantined.remove(name) };
+        if changed {
+            self.refold(name);
+        }
     }
 
     /// Enters a holder in place of what the same pod held before.
@@ -300,7 +312,8 @@ impl Book {
     fn fold(&mut self, node: Arc<Node>) -> NodeEntry {
         let on_node = self.by_node.get(&node.name).into_iter().flatten().filter_map(|uid| self.holders.get(uid));
         let plain = self.plain_on(&node.name);
-        fold::fold(node, on_node, plain, &mut self.tables)
+        let quarantined = self.quarantined.contains(&node.name);
+        NodeEntry { quarantined, ..fold::fold(node, on_node, plain, &mut self.tables) }
     }
 }
 

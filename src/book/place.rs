@@ -74,6 +74,17 @@ impl NodeEntry {
     /// # Errors
     /// A reason, and whether kube-scheduler's own eviction could cure it.
     pub fn fits(&self, shape: &Shape<'_>) -> Result<Placement, (Reason, Curable)> {
+        if self.quarantined && (shape.shares || !shape.whole.is_empty()) {
+            return Err((Reason::NodeQuarantined, Curable::NotByScheduler));
+        }
+        self.has_room(shape)
+    }
+
+    /// The same, whether or not the node is in quarantine.
+    ///
+    /// # Errors
+    /// As [`Self::fits`].
+    pub fn has_room(&self, shape: &Shape<'_>) -> Result<Placement, (Reason, Curable)> {
         if shape.shares {
             return self.fits_shares(shape);
         }

@@ -50,10 +50,11 @@ fn table(view: &Value, book: &Value) -> String {
         .collect();
     let mut lines = Vec::new();
     for node in view["nodes"].as_array().into_iter().flatten() {
-        let state = match (node["ready"].as_bool(), node["unschedulable"].as_bool()) {
-            (Some(false), _) => "  not ready",
-            (_, Some(true)) => "  cordoned",
-            _ => "",
+        let state = match (node["ready"].as_bool(), node["unschedulable"].as_bool(), node["quarantine"]["why"].as_str()) {
+            (Some(false), _, _) => "  not ready".to_owned(),
+            (_, Some(true), _) => "  cordoned".to_owned(),
+            (_, _, Some(why)) => format!("  in quarantine after {why}"),
+            _ => String::new(),
         };
         for pool in node["pools"].as_array().into_iter().flatten() {
             let name = |value: &Value| value.as_str().unwrap_or("-").to_owned();

@@ -39,7 +39,7 @@ pub async fn carry_out(mut queue: mpsc::Receiver<Effect>, writer: Arc<dyn Writer
     let permits = Arc::new(Semaphore::new(PLANS_PARALLEL_MAX));
     while let Some(effect) = queue.recv().await {
         match effect {
-            Effect::Touch(_) | Effect::Event(_) | Effect::Condition { .. } => {
+            Effect::Touch(_) | Effect::Event(_) | Effect::NodeEvent(_) | Effect::Condition { .. } => {
                 let kind = effect.kind();
                 if later.try_send(effect).is_err() {
                     metrics.effects.with_label_values(&[kind, Effects::Dropped.label()]).inc();
@@ -127,6 +127,7 @@ impl Lately {
             Effect::Nominate { .. }
             | Effect::Release { .. }
             | Effect::Condition { .. }
+            | Effect::NodeEvent(_)
             | Effect::ListEnded { .. }
             | Effect::Notice { .. }
             | Effect::Evict { .. }

@@ -186,6 +186,22 @@ impl Take<PodObject> for TakePods {
     }
 }
 
+/// Takes the watch of Pods that failed. They hold nothing, and what they say of their nodes does not change.
+#[derive(Debug)]
+pub(super) struct TakeFailed(pub(super) Arc<Host>);
+
+impl Take<PodObject> for TakeFailed {
+    fn listing(&mut self) {}
+
+    fn applied(&mut self, object: PodObject) {
+        self.0.pod_failed(Arc::new(object));
+    }
+
+    fn deleted(&mut self, _: PodObject) {}
+
+    fn listed(&mut self) {}
+}
+
 /// Takes the watch of Nodes.
 #[derive(Debug)]
 pub(super) struct TakeNodes(pub(super) Arc<Intake>);

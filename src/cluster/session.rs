@@ -15,7 +15,7 @@ use super::contact::Contact;
 use super::follow::{Feed, Take, follow};
 use super::foreign::{HYPER_NODES, Names, TOPOLOGIES, TakeForeign};
 use super::gangs::{Gangs, TakeFailures, TakeGangs};
-use super::intake::{Intake, TakeNodes, TakePlain, TakePods, TakeReports};
+use super::intake::{Intake, TakeFailed, TakeNodes, TakePlain, TakePods, TakeReports};
 use super::kinds::follow_kinds;
 use super::relist;
 use super::requests::{Requests, TakeRequests};
@@ -33,6 +33,8 @@ const BUDGETS: Feed = Feed { name: "poddisruptionbudgets", fields: None, may_be_
 const QUOTAS: Feed = Feed { name: "resourcequotas", fields: None, may_be_missing: false };
 /// Not among those that readiness waits for: evidence, and no decision.
 const FAILURES: Feed = Feed { name: "events", fields: Some("reason=FailedCreate"), may_be_missing: false };
+/// Not either: nodes in quarantine are a hint.
+const FAILED_PODS: Feed = Feed { name: "failed-pods", fields: Some("status.phase=Failed"), may_be_missing: false };
 const VOLUMES: Feed = Feed { name: "persistentvolumes", fields: None, may_be_missing: false };
 const FEEDS: &[&str] = &[PODS.name, NODES.name, REPORTS.name, PRIORITY_CLASSES.name, BUDGETS.name, QUOTAS.name, VOLUMES.name];
 
@@ -119,6 +121,7 @@ impl Session {
         self.watch(&mut tasks, Api::all(client.clone()), FAILURES, TakeFailures(gangs.clone()), &contact);
         let kinds = gang::KINDS.iter().map(|reader| &reader.kind).collect();
         let take = move |kind| TakeGangs { gangs: gangs.clone(), kind };
+        self.watch(&mut tasks, Api::all(client.clone()), FAILED_PODS, TakeFailed(self.host.clone()), &contact);
         tasks.spawn(follow_kinds(client.clone(), kinds, take, contact.clone(), self.host.metrics().clone()));
         for kind in [&TOPOLOGIES, &HYPER_NODES] {
             let (host, names) = (self.host.clone(), Names::default());

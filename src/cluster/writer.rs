@@ -16,7 +16,7 @@ use kube::core::{GroupVersionKind, PartialObjectMetaExt, Status};
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use serde_json::json;
 
-use crate::engine::{Effect, Event, PodRef};
+use crate::engine::{Effect, PodRef};
 use crate::host::{BindWrite, PodRead, WriteError, Writer};
 use crate::model::{NodeName, OwnerRef, PlanRecord, PodKey, Reason, Time};
 use crate::wire::gang::suspension;
@@ -150,23 +150,38 @@ impl KubeWriter {
         owners.patch(&owner.key.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(meaning)
     }
 
-    async fn write_event(&self, event: &Event) -> Result<(), WriteError> {
-        let regarding = ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Pod".into()),
-            namespace: Some(event.pod.key.namespace.to_string()),
-            name: Some(event.pod.key.name.to_string()),
-            uid: Some(event.pod.uid.as_str().into()).filter(|uid: &String| !uid.is_empty()),
-            ..ObjectReference::default()
-        };
+    async fn write_event(&self, regarding: &ObjectReference, (reason, note, warning): (&str, &str, bool)) -> Result<(), WriteError> {
         let event = KubeEvent {
-            type_: if event.warning { EventType::Warning } else { EventType::Normal },
-            reason: event.reason.into(),
-            note: Some(shortened(&event.note)),
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.into(),
+            note: Some(shortened(note)),
             action: "Scheduling".into(),
             secondary: None,
         };
-        self.recorder.publish(&event, &regarding).await.map_err(meaning)
+        self.recorder.publish(&event, regarding).await.map_err(meaning)
+    }
+}
+
+fn about_pod(pod: &PodRef) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: Some(pod.key.namespace.to_string()),
+        name: Some(pod.key.name.to_string()),
+        uid: Some(pod.uid.as_str().into()).filter(|uid: &String| !uid.is_empty()),
+        ..ObjectReference::default()
+    }
+}
+
+/// kubelet and the node controller name a node by its name in place of its UID, and `kubectl describe node` looks for that.
+fn about_node(node: &NodeName) -> ObjectReference {
+    let name = Some(node.as_str().to_owned());
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Node".into()),
+        name: name.clone(),
+        uid: name,
+        ..ObjectReference::default()
     }
 }
 
@@ -263,7 +278,8 @@ impl Writer for KubeWriter {
         async move {
             match effect {
                 Effect::Touch(pod) => self.write_touch(pod).await,
-                Effect::Event(event) => self.write_event(event).await,
+                Effect::Event(event) => self.write_event(&about_pod(&event.pod), (event.reason, &event.note, event.warning)).await,
+                Effect::NodeEvent(event) => self.write_event(&about_node(&event.node), (event.reason, &event.note, event.warning)).await,
                 Effect::Nominate { pod, node } => self.write_nomination(pod, node.as_ref()).await,
                 Effect::Release { pod, plan } => self.write_release(pod, plan.as_ref()).await,
                 Effect::Condition { pod, reason } => self.write_condition(pod, reason).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::domains::Domains;
 use super::fabric::FabricSources;
 use super::lane::Lane;
+use super::quarantine::Quarantines;
 use super::valuation::Valuation;
 use super::verdicts::Verdicts;
 use super::wake::Gain;
@@ -28,6 +29,7 @@ pub struct Engine {
     pub(super) domains: Domains,
     pub(super) lane: Lane,
     pub(super) queues: Ledger,
+    pub(super) quarantines: Quarantines,
     /// What this step wants done.
     pub(super) effects: Vec<Effect>,
     /// Pods that ask for something managed, by UID.
@@ -87,6 +89,8 @@ pub struct Census {
     pub holds_expired: u64,
     /// Victims that were told to go since the start: `gang`, `surplus` or `pod`.
     pub preemptions: BTreeMap<&'static str, u64>,
+    /// Nodes in quarantine.
+    pub quarantined: usize,
     /// Gangs of more than one pod by phase.
     pub gangs: BTreeMap<&'static str, usize>,
 }
@@ -108,6 +112,7 @@ impl Engine {
             domains: Domains::default(),
             lane: Lane::default(),
             queues,
+            quarantines: Quarantines::default(),
             effects: Vec::new(),
             pods: BTreeMap::new(),
             volumes: super::volumes::Volumes::default(),
@@ -159,6 +164,7 @@ impl Engine {
             Input::GangApplied(spec) => self.gang_applied(now, spec),
             Input::GangDeleted(id) => self.gang_deleted(now, &id),
             Input::EndedListed { namespace, pods } => self.ended_listed(now, &namespace, &pods),
+            Input::NodeFailed(failure) => self.node_failed(now, failure),
             Input::CreationFailed(failure) => self.creation_failed(now, failure),
             Input::ProvisioningServed(version) => self.provisioning_served(version),
             Input::ProvisioningApplied(request) => self.provisioning_applied(now, request),
@@ -265,6 +271,7 @@ impl Engine {
         Census {
             synced: self.synced,
             nodes: self.book.node_count(),
+            quarantined: self.quarantined(),
             pods_waiting: self.waiting().count(),
             holders: self.book.census().to_vec(),
             devices,

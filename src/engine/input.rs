@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Budget, CreationFailure, GangId, GangSpec, Node, NodeName, Pod, PodKey, PodUid, PriorityClass, ProvisioningRequest, Quota, Volume,
+    Budget, CreationFailure, GangId, GangSpec, Node, NodeFailure, NodeName, Pod, PodKey, PodUid, PriorityClass, ProvisioningRequest, Quota,
+    Volume,
 };
 use crate::policy::Profiles;
 use crate::topology::fabric::HyperNode;
@@ -51,6 +52,8 @@ pub enum Input<'a> {
     GangDeleted(GangId),
     /// An owner could not create a pod.
     CreationFailed(CreationFailure),
+    /// A node did not run a pod of ours.
+    NodeFailed(NodeFailure),
     /// The version in which the API server serves ProvisioningRequests; none if it does not.
     ProvisioningServed(Option<Arc<str>>),
     /// A ProvisioningRequest of ours was listed, created or changed.
@@ -184,6 +187,7 @@ impl Input<'_> {
             Self::VolumeDeleted(_) => "volume-deleted",
             Self::GangApplied(_) => "gang-applied",
             Self::GangDeleted(_) => "gang-deleted",
+            Self::NodeFailed(_) => "node-failed",
             Self::CreationFailed(_) => "creation-failed",
             Self::ProvisioningServed(_) => "provisioning-served",
             Self::ProvisioningApplied(_) => "provisioning-applied",

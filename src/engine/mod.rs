@@ -18,6 +18,7 @@ mod news;
 mod output;
 mod plain;
 mod preempt;
+mod quarantine;
 mod queues;
 mod quota;
 mod relist;
@@ -30,7 +31,10 @@ mod wake;
 pub use decider::{Census, Engine};
 pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandidate, PreemptQuery};
 pub use lane::{Defrag, DefragMove, DefragPlan, Eviction, GangStatus, MemberStatus, Staying, Survey};
-pub use output::{Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, Output, PreemptChoice, Refused, Score, Trace};
+pub use output::{
+    Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, NodeEvent, Output, PreemptChoice, Refused, Score, Trace,
+};
+pub use quarantine::Quarantine;
 pub use queues::{QueueClass, QueueStatus};
 
 #[cfg(test)]

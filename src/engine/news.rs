@@ -114,6 +114,7 @@ impl Engine {
         self.fabric.set_node(&node);
         self.book.set_node(node);
         self.look_at_node(now, &name);
+        self.hear_operator(now, &name);
     }
 
     pub(super) fn node_deleted(&mut self, now: Time, name: &NodeName) {

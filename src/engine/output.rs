@@ -112,6 +112,8 @@ pub enum Effect {
     Touch(PodRef),
     /// Tell people.
     Event(Event),
+    /// Tell those who look after a node.
+    NodeEvent(NodeEvent),
     /// Write `status.nominatedNodeName`, or clear it: kube-scheduler then asks about that node alone, and keeps its CPU and
     /// memory for the pod.
     Nominate {
@@ -191,7 +193,7 @@ impl Effect {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Touch(_) => "touch",
-            Self::Event(_) => "event",
+            Self::Event(_) | Self::NodeEvent(_) => "event",
             Self::Nominate { .. } => "nominate",
             Self::Release { .. } => "release",
             Self::Condition { .. } => "condition",
@@ -211,6 +213,19 @@ impl Effect {
 pub struct Event {
     /// On which pod.
     pub pod: PodRef,
+    /// CamelCase, for machines.
+    pub reason: &'static str,
+    /// For people; at most 1 KiB.
+    pub note: String,
+    /// Type Warning rather than Normal.
+    pub warning: bool,
+}
+
+/// An events.k8s.io Event on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEvent {
+    /// On which node.
+    pub node: NodeName,
     /// CamelCase, for machines.
     pub reason: &'static str,
     /// For people; at most 1 KiB.

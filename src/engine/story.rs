@@ -86,6 +86,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::InvalidRequest => "change the request".into(),
         Reason::BindingUndecided => "none needed: the API server's answer or a deadline of minutes decides".into(),
         Reason::GroupDoesNotFit | Reason::NoDomainForGroup | Reason::GroupInvalid => "see the group's own story".into(),
+        Reason::NodeQuarantined => "wait until the quarantine ends, or label the node gangplank.dev/quarantine=off".into(),
         Reason::NodesClosed => "open such nodes to the pod".into(),
         Reason::GroupIncomplete => "create the missing members".into(),
         Reason::MembersNotCreated => "mend what refuses the missing members".into(),

@@ -58,7 +58,7 @@ const REFUSED: u32 = 1 << 31;
 const BY_EVICTION: u32 = 1 << 30;
 
 /// Reasons that lie in a node.
-const REASONS: [Reason; 10] = [
+const REASONS: [Reason; 11] = [
     Reason::NoSuchDevices,
     Reason::InsufficientDevices,
     Reason::UnhealthyDevices,
@@ -67,6 +67,7 @@ const REASONS: [Reason; 10] = [
     Reason::NodeHoldsShares,
     Reason::NodeHoldsWholeDevices,
     Reason::Reserved,
+    Reason::NodeQuarantined,
     Reason::NoSliceFree,
     Reason::SliceNotAllowed,
 ];

@@ -28,6 +28,7 @@ impl Engine {
 
     pub(super) fn tick(&mut self, now: Time) -> Output {
         self.expire(now);
+        self.look_at_quarantines(now);
         self.lane_tick(now);
         Output { effects: self.wake(now), ..Output::default() }
     }

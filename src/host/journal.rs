@@ -220,6 +220,7 @@ pub(super) fn held_bytes(record: &Record) -> usize {
             | Record::VolumeApplied { .. }
             | Record::GangApplied { .. }
             | Record::CreationFailed { .. }
+            | Record::NodeFailed { .. }
             | Record::ProvisioningApplied { .. }
             | Record::EndedListed { .. }
             | Record::Bind { .. }

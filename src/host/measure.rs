@@ -12,6 +12,7 @@ impl Host {
         let census = self.look(Engine::census);
         let metrics = self.metrics();
         metrics.nodes.set(count(census.nodes as u64));
+        metrics.nodes_quarantined.set(count(census.quarantined as u64));
         for (state, holders) in census.holders {
             metrics.holders.with_label_values(&[state]).set(count(holders as u64));
         }

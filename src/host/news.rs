@@ -113,6 +113,13 @@ impl Host {
         self.ask(input, Record::CreationFailed { event: event.clone(), above });
     }
 
+    /// A pod failed; nothing happens unless its node is to blame.
+    pub fn pod_failed(&self, pod: Arc<PodObject>) {
+        if let Some(failure) = pod.node_failure() {
+            self.ask(Input::NodeFailed(failure), Record::NodeFailed { pod });
+        }
+    }
+
     /// In which version ProvisioningRequests are served; none if they are not.
     pub fn provisioning_served(&self, version: Option<Arc<str>>) {
         self.ask(Input::ProvisioningServed(version.clone()), Record::ProvisioningServed { version });

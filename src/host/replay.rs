@@ -111,6 +111,7 @@ fn take(host: &Host, record: Record) -> Option<Vec<u8>> {
             }
         }
         Record::CreationFailed { event, above } => host.creation_failed(&event, above),
+        Record::NodeFailed { pod } => host.pod_failed(pod),
         Record::ProvisioningServed { version } => host.provisioning_served(version),
         Record::ProvisioningApplied { object } => host.provisioning_applied(object),
         Record::ProvisioningDeleted { namespace, name } => host.provisioning_deleted(&PodKey { namespace, name }),

@@ -23,7 +23,7 @@ mod volume;
 pub use class::{AcceleratorClass, Classes, MemoryLabel, MemoryUnit, SHARE_MEMORY_MIB, SHARE_MILLI, name_matches};
 pub use constraints::{Constraints, Operator, Requirement, Taint, TaintEffect, Toleration};
 pub use device::{Device, Health, Link, LinkKind, Partition, Pattern};
-pub use failure::CreationFailure;
+pub use failure::{CreationFailure, NodeFailure};
 pub use gang::{GangId, GangKind, GangRef, GangSpec, OwnerRef, Parts, PlanRecord, TopologyWishes, Wish};
 pub use grant::{Amount, ContainerGrant, DeviceShare, Grant};
 pub use ids::{DeviceId, NodeName, PodKey, PodUid, ResourceName};

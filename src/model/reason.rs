@@ -34,6 +34,8 @@ pub enum Reason {
     InvalidRequest,
     /// The namespace's ResourceQuota of this name is used up, shares counted.
     QuotaExceeded(Arc<str>),
+    /// The node failed pods again and again, and is given none for a while.
+    NodeQuarantined,
     /// Granting it would pass this queue's maximum.
     QueueMaximum(Arc<str>),
     /// The pod's priority class is none that this queue, which is its namespace's, allows.
@@ -89,6 +91,7 @@ impl Reason {
             Self::NodeHoldsShares => "node-holds-shares",
             Self::NodeHoldsWholeDevices => "node-holds-whole-devices",
             Self::Reserved => "reserved",
+            Self::NodeQuarantined => "node-quarantined",
             Self::NoSliceFree => "no-slice-free",
             Self::SliceNotAllowed => "slice-not-allowed",
             Self::InvalidRequest => "invalid-request",
@@ -123,6 +126,7 @@ impl Reason {
             | Self::NodeHoldsWholeDevices
             | Self::Reserved
             | Self::NoSliceFree
+            | Self::NodeQuarantined
             | Self::GroupDoesNotFit
             | Self::NoDomainForGroup
             | Self::NodesClosed => true,
@@ -160,6 +164,7 @@ impl fmt::Display for Reason {
             Self::SliceNotAllowed => f.write_str("gangplank: TPU has no slice of this size"),
             Self::InvalidRequest => f.write_str("gangplank: impossible accelerator request"),
             Self::BindingUndecided => f.write_str("gangplank: an earlier binding of this pod is undecided"),
+            Self::NodeQuarantined => f.write_str("gangplank: node is in quarantine"),
             Self::GroupDoesNotFit => f.write_str("gangplank: the group does not fit as a whole"),
             Self::NoDomainForGroup => f.write_str("gangplank: no topology domain holds the group as it requires"),
             Self::GroupInvalid => f.write_str("gangplank: the group's annotations cannot be honoured"),

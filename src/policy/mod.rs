@@ -32,7 +32,7 @@ pub use order::{Job, ORDERS, Order, order};
 pub use pack::Pack;
 pub use profile::{
     Autoscaling, AutoscalingMode, Decide, FabricObjects, FabricSection, PlainPods, Preemption, Prices, Profile, ProfileError, ProfileText,
-    Profiles, QueueAmount, QueueRule, Queues, ReserveRule, Rules, SelectedBy, Selects, Tiers,
+    Profiles, QuarantineRule, QueueAmount, QueueRule, Queues, ReserveRule, Rules, SelectedBy, Selects, Tiers,
 };
 pub use reserve::Reserve;
 pub use scorer::Scorer;

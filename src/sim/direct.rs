@@ -184,6 +184,7 @@ impl Direct {
                 // What an event says is in the trace too; nothing here makes nodes.
                 Effect::Condition { pod, reason } => drop(self.conditions.insert(pod.uid, reason.to_string())),
                 Effect::Event(_)
+                | Effect::NodeEvent(_)
                 | Effect::ListEnded { .. }
                 | Effect::Provision(_)
                 | Effect::Unprovision { .. }

@@ -70,6 +70,8 @@ table! {
     queue_share: GaugeVec = "gangplank_queue_share" ["queue"];
     /// Nodes that the book knows.
     nodes: IntGauge = "gangplank_book_nodes" [];
+    /// Nodes in quarantine.
+    nodes_quarantined: IntGauge = "gangplank_nodes_quarantined" [];
     /// Differences between book and API objects, found and healed by a relist.
     drift: IntCounterVec = "gangplank_book_drift_total" ["kind"];
     /// Relists compared with the book.

@@ -395,10 +395,22 @@ pub struct NodeView {
     pub name: Arc<str>,
     pub ready: bool,
     pub unschedulable: bool,
+    /// While it is given no pods that ask for devices, because it failed some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineView>,
     pub pools: Vec<PoolView>,
     /// Devices that are cut into partitions, where an agent tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutView>,
+}
+
+/// That a node is in quarantine.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "its fields say it")]
+pub struct QuarantineView {
+    pub until_unix_ms: u64,
+    pub why: String,
 }
 
 /// The devices behind one resource of a node.
@@ -464,6 +476,9 @@ impl NodesView {
             name: entry.node.name.as_str().into(),
             ready: entry.node.ready,
             unschedulable: entry.node.unschedulable,
+            quarantine: engine
+                .quarantine(&entry.node.name)
+                .map(|it| QuarantineView { until_unix_ms: it.until.unix_ms(), why: it.why.clone() }),
             pools: entry.pools.iter().filter_map(|ledger| Some(pool_view(ledger, ledger.pool(&entry.node)?))).collect(),
             cuts: partitions::cuts(&entry.node.pools).into_iter().map(CutView::from).collect(),
         });

@@ -80,6 +80,9 @@ pub enum Record {
         event: Arc<EventObject>,
         above: Vec<Arc<str>>,
     },
+    NodeFailed {
+        pod: Arc<PodObject>,
+    },
     ProvisioningServed {
         version: Option<Arc<str>>,
     },

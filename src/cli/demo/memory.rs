@@ -194,6 +194,7 @@ impl Memory {
                 // The table tells who waits and why; nothing here can be suspended, nor makes nodes.
                 Effect::Condition { pod, reason } => drop(state.conditions.insert(pod.uid.clone(), reason.to_string())),
                 Effect::Event(_)
+                | Effect::NodeEvent(_)
                 | Effect::ListEnded { .. }
                 | Effect::Notice { .. }
                 | Effect::Suspend { .. }

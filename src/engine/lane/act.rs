@@ -179,7 +179,7 @@ impl Engine {
         let key = PodKey::new(pod.key.namespace.clone(), format!("{} (gone)", pod.key.name));
         let node = holder.node.clone();
         gang.vacant.push(Planned { member: Member { uid: uid.clone(), key: key.clone() }, rank, node: node.clone(), grant });
-        let upheld = self.book.node(node.as_str()).is_some();
+        let upheld = self.book.node(node.as_str()).is_some_and(|entry| !entry.quarantined);
         if upheld {
             let state = HolderState::Held { until: now + VACANT };
             let stand_in = Holder { uid, key, state, changed_at: now, ..holder };

@@ -11,6 +11,7 @@ use crate::model::{Curable, Pod, Reason, Refusal};
 /// What closes a node to a pod, in the order in which kube-scheduler's filters look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Closed {
+    Quarantine,
     Cordon,
     Taint(String),
     Selector,
@@ -21,6 +22,9 @@ enum Closed {
 impl Closed {
     fn of(entry: &NodeEntry, pod: &Pod) -> Option<Self> {
         let (node, constraints, room, load) = (&entry.node, &pod.constraints, entry.room(), Load::of(pod));
+        if entry.quarantined {
+            return Some(Self::Quarantine);
+        }
         if constraints.shut_out_by_cordon(node) {
             return Some(Self::Cordon);
         }
@@ -44,6 +48,7 @@ impl Closed {
 
     fn words(&self) -> String {
         match self {
+            Self::Quarantine => "in quarantine after failures".into(),
             Self::Cordon => "cordoned".into(),
             Self::Taint(taint) => format!("with taint {taint}, which it does not tolerate"),
             Self::Selector => "not selected by its node selector or affinity".into(),
@@ -54,6 +59,7 @@ impl Closed {
 
     fn remedy(&self) -> String {
         match self {
+            Self::Quarantine => "wait until the quarantine ends, or label the node gangplank.dev/quarantine=off".into(),
             Self::Cordon => "uncordon nodes with such devices".into(),
             Self::Taint(taint) => format!("add a toleration for taint {taint} to the pod"),
             Self::Selector => "select nodes that have such devices free".into(),
@@ -72,7 +78,7 @@ impl Engine {
     /// The story of a pod that no node takes: what the open ones lack, and what closes the others.
     pub(super) fn no_node(&self, pod: &Pod, shape: &Shape<'_>, names: &[&str], refused: &[(Reason, Curable)]) -> Refusal {
         let mut closed: BTreeMap<Closed, u32> = BTreeMap::new();
-        for entry in self.book.nodes().filter(|entry| entry.fits(shape).is_ok()) {
+        for entry in self.book.nodes().filter(|entry| entry.has_room(shape).is_ok()) {
             if let Some(why) = Closed::of(entry, pod) {
                 *closed.entry(why).or_default() += 1;
             }

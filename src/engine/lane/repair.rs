@@ -25,6 +25,8 @@ const ASKED_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Losses {
     /// Gone or not ready, since when.
     unwell: BTreeMap<NodeName, Time>,
+    /// Those of them whose absence was held against them.
+    blamed: BTreeSet<NodeName>,
     /// Members that count no more, and when they were last asked to go, and whether by force.
     members: BTreeMap<PodUid, Option<(Time, bool)>>,
 }
@@ -51,6 +53,7 @@ impl Engine {
     pub(in crate::engine) fn look_at_node(&mut self, now: Time, name: &NodeName) {
         if self.book.node(name.as_str()).is_some_and(|entry| entry.node.ready) {
             self.lane.losses.unwell.remove(name);
+            self.lane.losses.blamed.remove(name);
         } else {
             self.lane.losses.unwell.entry(name.clone()).or_insert(now);
         }
@@ -71,6 +74,9 @@ impl Engine {
         }
         let book = &self.book;
         losses.unwell.retain(|name, _| book.node(name.as_str()).is_some() || book.holders_on(name.as_str()).next().is_some());
+        losses.blamed.retain(|name| losses.unwell.contains_key(name));
+        self.blame_nodes(now);
+        let (book, losses) = (&self.book, &self.lane.losses);
         let mut gangs: BTreeMap<GangId, Vec<PodUid>> = BTreeMap::new();
         for (name, since) in &losses.unwell {
             for uid in book.holders_on(name.as_str()).map(|holder| &holder.uid) {
@@ -88,6 +94,36 @@ impl Engine {
             self.repair_gang(now, &id, &lost);
         }
         self.see_to_the_lost(now);
+    }
+
+    /// That a node was away while pods with devices were on it is held against it, once each time. A node that is gone, or that
+    /// somebody has cordoned, was taken away on purpose.
+    fn blame_nodes(&mut self, now: Time) {
+        let after = self.profiles.default_rules().profile.repair_after;
+        let is_open = |name: &NodeName| self.book.node(name.as_str()).is_some_and(|entry| !entry.node.unschedulable);
+        let in_use = |name: &NodeName| self.book.holders_on(name.as_str()).any(|holder| holder.state.is_committed());
+        let Losses { unwell, blamed, .. } = &self.lane.losses;
+        let away = unwell.iter().filter(|(name, since)| now - **since >= after && !blamed.contains(*name));
+        let away: Vec<(NodeName, Time)> =
+            away.filter(|(name, _)| is_open(name) && in_use(name)).map(|(name, since)| (name.clone(), *since)).collect();
+        for (name, since) in away {
+            self.lane.losses.blamed.insert(name.clone());
+            self.node_was_away(now, &name, since);
+        }
+    }
+
+    /// Places on a node that were kept for members that are gone are kept no more.
+    pub(in crate::engine) fn leave_seats_on(&mut self, now: Time, node: &NodeName) {
+        let mut left = Vec::new();
+        for gang in self.lane.gangs.values_mut() {
+            let (there, elsewhere) = std::mem::take(&mut gang.vacant).into_iter().partition(|seat| seat.node == *node);
+            gang.vacant = elsewhere;
+            left.extend::<Vec<crate::gang::Planned>>(there);
+        }
+        let freed: Vec<bool> = left.iter().map(|seat| self.book.release(&seat.member.uid).is_some()).collect();
+        if freed.contains(&true) {
+            self.gained(now);
+        }
     }
 
     fn repair_gang(&mut self, now: Time, id: &GangId, lost: &[PodUid]) {

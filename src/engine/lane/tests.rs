@@ -6,6 +6,7 @@ mod guarantees;
 mod lost;
 mod missing;
 mod preempt;
+mod quarantine;
 mod queues;
 mod repair;
 mod run;

@@ -103,7 +103,8 @@ impl Engine {
         let mut last = pods.to_vec();
         last.sort_by_key(|pod| (gang.ranks.get(&pod.uid).copied(), pod.key.clone()));
         for pod in last.iter().rev().take(bound.saturating_sub(needed)).filter(|pod| !stays(pod)) {
-            add(unit(format!("pod {} above the minimum of gang {id}", pod.key), &[pod]), "surplus");
+            // Those that stay carry its work on.
+            add(Unit { lost_ms: 0, ..unit(format!("pod {} above the minimum of gang {id}", pod.key), &[pod]) }, "surplus");
         }
         if !pods.iter().any(stays) {
             add(unit(format!("gang {id}"), pods), "gang");

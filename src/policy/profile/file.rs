@@ -139,6 +139,7 @@ impl File {
         if self.nominate_above_nodes > 100_000 {
             return Err(Mistake::range("nominateAboveNodes", i64::from(self.nominate_above_nodes), "0..=100000"));
         }
+        let (repair_after, quarantine) = repair::check(&self.repair).map_err(|mistake| mistake.within("repair"))?;
         Ok(Profile {
             name: self.name,
             selects: self.selects.check(self.selectable_by_pods).map_err(|mistake| mistake.within("selects"))?,
@@ -152,7 +153,8 @@ impl File {
             tiers: tiers::check(self.tiers).map_err(|mistake| mistake.within("tiers"))?,
             reserve: reserve::check(self.reserve).map_err(|mistake| mistake.within("reserve"))?,
             preemption: preemption::check(&self.preemption).map_err(|mistake| mistake.within("preemption"))?,
-            repair_after: repair::check(&self.repair).map_err(|mistake| mistake.within("repair"))?,
+            repair_after,
+            quarantine,
             fabric: fabric::check(self.fabric).map_err(|mistake| mistake.within("fabric"))?,
             queues: queues::check(&self.queues, &classes).map_err(|mistake| mistake.within("queues"))?,
             autoscaling: autoscaling::check(self.autoscaling).map_err(|mistake| mistake.within("autoscaling"))?,

@@ -29,6 +29,7 @@ pub use mistake::ProfileError;
 pub use preemption::Preemption;
 pub use prices::Prices;
 pub use queues::{QueueAmount, QueueRule, Queues};
+pub use repair::QuarantineRule;
 pub use reserve::ReserveRule;
 pub use selects::Selects;
 pub use set::{ProfileText, Profiles, Rules, SelectedBy};
@@ -73,6 +74,8 @@ pub struct Profile {
     pub preemption: Preemption,
     /// After how long members of gangs are lost whose node is gone or not ready.
     pub repair_after: Duration,
+    /// When a node that fails pods is given no more of them: what the default profile says.
+    pub quarantine: QuarantineRule,
     /// Where nodes are, relative to each other.
     pub fabric: FabricSection,
     /// Who shares the cluster with whom.

@@ -197,6 +197,7 @@ impl Run {
             }),
             Effect::Release { pod, plan } => self.store.change(&pod.uid, |pod| release(pod, plan)),
             Effect::Event(_)
+            | Effect::NodeEvent(_)
             | Effect::ListEnded { .. }
             | Effect::Evict { .. }
             | Effect::Suspend { .. }
@@ -230,6 +231,7 @@ impl Run {
             | Effect::Unprovision { .. }
             | Effect::Consume { .. }
             | Effect::Event(_)
+            | Effect::NodeEvent(_)
             | Effect::Touch(_)
             | Effect::Condition { .. }
             | Effect::Notice { .. }

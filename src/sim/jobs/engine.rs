@@ -101,6 +101,7 @@ impl<'a> Gangplank<'a> {
             | Effect::Consume { .. }
             | Effect::Condition { .. }
             | Effect::Event(_)
+            | Effect::NodeEvent(_)
             | Effect::ListEnded { .. }
             | Effect::Notice { .. } => {}
         }

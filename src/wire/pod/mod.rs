@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::meta::{self, Amounts};
 use super::{WireError, annotations, duration};
-use crate::model::{Classes, DeviceRequest, Grant, OwnerRef, Pattern, Pod, PodKey, PodPhase, PodUid, Time};
+use crate::model::{Classes, DeviceRequest, Grant, NodeFailure, OwnerRef, Pattern, Pod, PodKey, PodPhase, PodUid, Time};
 
 /// The fields of a Pod that placement reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -113,6 +113,8 @@ fn with_claims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PodVolu
 pub struct PodStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nominated_node_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -409,6 +411,21 @@ impl PodObject {
         }
     }
 
+    /// That its node did not run it, though we had granted it devices there: kubelet, or a device plugin, refused them. Neither the
+    /// record of devices nor a status is anything that tenants write.
+    pub fn node_failure(&self) -> Option<NodeFailure> {
+        let why = self.status.reason.as_deref().filter(|reason| *reason == REFUSED_BY_KUBELET)?;
+        (self.phase() == PodPhase::Failed).then_some(())?;
+        Some(NodeFailure {
+            uid: PodUid::from(non_empty(self.metadata.uid.as_ref())?),
+            pod: PodKey::new(non_empty(self.metadata.namespace.as_ref())?, non_empty(self.metadata.name.as_ref())?),
+            node: self.recorded()?.node,
+            why: why.into(),
+            // It never ran: kubelet refused it when it would have started it.
+            at: self.status.start_time.as_deref().and_then(annotations::parse_time).unwrap_or_else(|| self.created_at()),
+        })
+    }
+
     /// The grant that its annotation records. A record that cannot be read, or names containers that are not there, is
     /// no record: the pod counts as an anonymous holder then, which is safe.
     fn recorded(&self) -> Option<Grant> {
@@ -418,6 +435,9 @@ impl PodObject {
         containers.iter().all(|grant| has(&grant.container)).then(|| Grant { node: node.into(), containers })
     }
 }
+
+/// `status.reason` of a pod that kubelet did not admit because its devices could not be allocated.
+const REFUSED_BY_KUBELET: &str = "UnexpectedAdmissionError";
 
 fn non_empty(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())

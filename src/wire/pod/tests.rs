@@ -254,3 +254,31 @@ fn of_its_volumes_those_that_are_claims_are_known_and_no_others() {
     let claims: Vec<&str> = pod.claims.iter().map(AsRef::as_ref).collect();
     assert_eq!(claims, ["shared", &format!("{}-scratch", pod.key.name)]);
 }
+
+#[test]
+fn a_node_is_blamed_only_for_devices_that_we_granted_and_kubelet_refused() {
+    let failed = |phase: &str, reason: &str, granted: bool| {
+        let record = r#"{"main":[{"id":"0","resource":"nvidia.com/gpu"}]}"#;
+        let annotations = if granted { json!({"gangplank.dev/devices": record}) } else { json!({}) };
+        let object = json!({
+            "metadata": {"name": "p", "namespace": "ml", "uid": "u", "creationTimestamp": "2026-10-01T12:00:00Z", "annotations": annotations},
+            "spec": {"nodeName": "n1", "containers": [{"name": "main"}]},
+            "status": {"phase": phase, "reason": reason, "startTime": "2026-10-01T12:00:10Z"},
+        });
+        let object: PodObject = serde_json::from_value(object).unwrap();
+        object.node_failure()
+    };
+    let failure = failed("Failed", "UnexpectedAdmissionError", true).unwrap();
+    assert_eq!((failure.node.as_str(), &*failure.why), ("n1", "UnexpectedAdmissionError"));
+    assert_eq!(Some(failure.at), annotations::parse_time("2026-10-01T12:00:10Z"));
+    for (phase, reason, granted) in [
+        ("Failed", "UnexpectedAdmissionError", false),
+        ("Running", "UnexpectedAdmissionError", true),
+        ("Failed", "Evicted", true),
+        ("Failed", "NodeAffinity", true),
+        ("Failed", "OutOfcpu", true),
+        ("Failed", "", true),
+    ] {
+        assert_eq!(failed(phase, reason, granted), None, "{phase} {reason} {granted}");
+    }
+}

@@ -3,6 +3,7 @@
 mod company;
 mod friends;
 mod preemption;
+mod quarantine;
 mod recipes;
 mod repair;
 mod scenarios;

@@ -238,3 +238,40 @@ fn kube_scheduler_may_not_take_one_member_of_a_gang_not_even_for_a_pod_that_asks
     let answer = run.step(Input::Preempt(PreemptQuery { pod: &plain, candidates: &candidates }));
     assert!(matches!(answer, Answer::Preempt(choices) if choices.is_empty()), "a budget is kept");
 }
+
+#[test]
+fn elastic_gangs_shrink_before_anyone_goes_and_grow_again_into_what_is_idle() {
+    let mut run = Run::new();
+    let elastic = |name: &str| {
+        let mut pod = of("elastic", name, 4, 0);
+        pod.gang.as_mut().unwrap().min = Some(2);
+        pod
+    };
+    for name in ["a", "b", "c", "d"] {
+        run.create(elastic(name));
+    }
+    ["a", "b", "c", "d"].iter().for_each(|name| run.bind(name));
+    run.wait(600);
+    // They have done next to nothing yet: by what is lost alone they would go first.
+    running(&mut run, "young", &["e"], 0);
+    running(&mut run, "younger", &["f"], 0);
+    run.done();
+    for name in ["x", "y"] {
+        run.create(of("high", name, 2, 9));
+    }
+    let done = run.done();
+    let gone: Vec<String> = evicted(&done).into_iter().map(str::to_owned).collect();
+    assert_eq!(gone.len(), 2, "{done:?}");
+    assert!(gone.iter().all(|name| ["a", "b", "c", "d"].contains(&name.as_str())), "what is above the minimum: {done:?}");
+    assert_eq!(run.engine.census().preemptions["surplus"], 2);
+    gone.iter().for_each(|name| run.delete(name));
+    for name in &gone {
+        run.create(elastic(&format!("{name}2")));
+    }
+    ["x", "y"].iter().for_each(|name| run.bind(name));
+    assert_eq!(run.bound(), 6, "the minimum runs on");
+    ["x", "y"].iter().for_each(|name| run.delete(name));
+    run.wait(6);
+    gone.iter().for_each(|name| run.bind(&format!("{name}2")));
+    assert_eq!((run.bound(), run.engine.census().gangs["bound"]), (6, 1 + 2));
+}

@@ -90,6 +90,7 @@ impl Run {
         let (uid, text) = match &effect {
             Effect::Touch(pod) => (pod.uid.clone(), format!("touch {}", pod.key.name)),
             Effect::Event(event) => (event.pod.uid.clone(), event.reason.to_owned()),
+            Effect::NodeEvent(event) => (PodUid::from(""), format!("{} {}", event.reason, event.node)),
             Effect::Nominate { pod, node } => {
                 (pod.uid.clone(), format!("nominate {} {}", pod.key.name, node.as_ref().map_or("nowhere", |node| node.as_str())))
             }
