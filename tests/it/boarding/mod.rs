@@ -1,6 +1,7 @@
 //! Gangs through admission, a stock kube-scheduler and Gangplank, onto nodes: whole or not at all. KWOK plays the kubelets.
 
 mod company;
+mod elastic;
 mod friends;
 mod preemption;
 mod quarantine;
