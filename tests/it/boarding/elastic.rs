@@ -33,12 +33,12 @@ async fn submit(scene: &Scene, name: &str, members: usize, class: Option<&str>, 
     Ok(())
 }
 
-async fn placed(scene: &mut Scene, name: &str, wanted: usize) -> Result<BTreeSet<String>> {
-    let what = format!("{wanted} pods of {name} to have a node, and no others");
+async fn placed(scene: &mut Scene, name: &str, members: usize) -> Result<BTreeSet<String>> {
+    let what = format!("{members} pods of {name} to have a node, and no others");
     let waited = wait_until(&what, SOON, async || {
         let pods = scene.pods_of(name).await?;
         let placed: BTreeSet<String> = pods.iter().filter(|pod| node_of(pod).is_some()).filter_map(Pod::uid).collect();
-        Ok((placed.len() == wanted).then_some(placed))
+        Ok((placed.len() == members).then_some(placed))
     });
     match waited.await {
         Ok(placed) => Ok(placed),
