@@ -26,7 +26,8 @@ const SPARES: usize = 4;
 const WITHIN: Duration = Duration::from_secs(30);
 const READY: &str = "testcluster.gangplank.dev/ready";
 const TERMINATE: &str = "testcluster.gangplank.dev/terminate-after";
-const RACKS: &str = "apiVersion: gangplank.dev/v1alpha1\nkind: Profile\nname: racks\nfabric: {levels: [{name: rack, nodeLabel: rack}]}\n";
+/// The same nodes are lost again and again.
+const RACKS: &str = "apiVersion: gangplank.dev/v1alpha1\nkind: Profile\nname: racks\nfabric: {levels: [{name: rack, nodeLabel: rack}]}\nrepair: {quarantine: {failures: 0}}\n";
 
 /// How nodes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
