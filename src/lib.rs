@@ -32,6 +32,9 @@ pub mod preempt;
 pub mod engine;
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod recipe;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sim;
 
 #[cfg(feature = "io")]
@@ -45,6 +48,9 @@ pub mod host;
 
 #[cfg(feature = "io")]
 pub mod cluster;
+
+#[cfg(feature = "io")]
+pub mod provision;
 
 #[cfg(feature = "io")]
 pub mod api;

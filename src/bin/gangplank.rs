@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gangplank::cli::main(std::env::args_os())
+    gangplank::cli::main(&gangplank::cli::GANGPLANK, std::env::args_os())
 }

@@ -18,9 +18,14 @@ impl Run for CompletionArgs {
     const ABOUT: &'static str = "Print a completion script for a shell";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::command("gangplank"), "gangplank", &mut script);
-        console.raw(&String::from_utf8(script)?)?;
+        console.raw(&script(&super::GANGPLANK, self.shell)?)?;
         Ok(Exit::Ok)
     }
+}
+
+/// The script of a program.
+pub(super) fn script(program: &super::Program, shell: Shell) -> anyhow::Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(program, program.name), program.name, &mut script);
+    Ok(String::from_utf8(script)?)
 }

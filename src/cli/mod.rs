@@ -13,6 +13,7 @@ mod draw;
 mod explain;
 mod http;
 mod policy;
+pub mod provision;
 mod queue;
 pub mod report;
 mod scene;
@@ -117,24 +118,35 @@ struct Global {
     output: Format,
 }
 
+/// A program with commands.
+#[derive(Debug)]
+pub struct Program {
+    name: &'static str,
+    about: &'static str,
+    all: &'static [Command],
+}
+
+/// The operator's program.
+pub static GANGPLANK: Program = Program { name: "gangplank", about: "Gives a stock kube-scheduler eyes for accelerators", all: ALL };
+
 /// The whole command line as clap sees it; `bin_name` is what people typed to get here.
-pub fn command(bin_name: &str) -> clap::Command {
-    let root = clap::Command::new("gangplank")
+pub fn command(program: &Program, bin_name: &str) -> clap::Command {
+    let root = clap::Command::new(program.name)
         .bin_name(bin_name)
-        .display_name("gangplank")
+        .display_name(program.name)
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true);
     // After the arguments: their own doc comment would stand here otherwise.
-    let root = Global::augment_args(root).about("Gives a stock kube-scheduler eyes for accelerators");
-    ALL.iter().fold(root, |root, entry| root.subcommand((entry.augment)(clap::Command::new(entry.name)).about(entry.about)))
+    let root = Global::augment_args(root).about(program.about);
+    program.all.iter().fold(root, |root, entry| root.subcommand((entry.augment)(clap::Command::new(entry.name)).about(entry.about)))
 }
 
 /// Parses the arguments and runs the command that they name.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(program: &Program, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let matches = match command(bin_name(args.first())).try_get_matches_from(args) {
+    let matches = match command(program, &bin_name(program, args.first())).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version come this way too; clap knows which stream and code each belongs to. A closed pipe is nobody's error.
@@ -142,7 +154,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run(&matches) {
+    match run(program, &matches) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) if console::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -152,18 +164,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
+fn run(program: &Program, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let global = Global::from_arg_matches(matches)?;
     let console = Console::new(global.output);
     let (name, matches) = matches.subcommand().ok_or_else(|| anyhow::anyhow!("no command was given"))?;
-    let entry = ALL.iter().find(|entry| entry.name == name).ok_or_else(|| anyhow::anyhow!("`{name}` is not a command"))?;
+    let entry = program.all.iter().find(|entry| entry.name == name).ok_or_else(|| anyhow::anyhow!("`{name}` is not a command"))?;
     (entry.run)(matches, console)
 }
 
 /// kubectl runs `kubectl-gangplank` for `kubectl gangplank`; usage lines say what was typed.
-fn bin_name(program: Option<&OsString>) -> &'static str {
-    let stem = program.and_then(|program| Path::new(program).file_stem()).and_then(|stem| stem.to_str());
-    if stem.is_some_and(|stem| stem.starts_with("kubectl-") || stem.starts_with("kubectl_")) { "kubectl gangplank" } else { "gangplank" }
+fn bin_name(program: &Program, typed: Option<&OsString>) -> String {
+    let stem = typed.and_then(|typed| Path::new(typed).file_stem()).and_then(|stem| stem.to_str());
+    let plugin = stem.is_some_and(|stem| stem.starts_with("kubectl-") || stem.starts_with("kubectl_"));
+    format!("{}{}", if plugin { "kubectl " } else { "" }, program.name)
 }
 
 /// A name as one segment of a path. Kubernetes names need no escape; what does is nobody's name.
@@ -191,16 +204,19 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command("gangplank").debug_assert();
+        command(&GANGPLANK, "gangplank").debug_assert();
+        command(&provision::PROGRAM, "gangplank-provision").debug_assert();
     }
 
     #[test]
     fn every_command_is_listed_once() {
-        let mut names: Vec<_> = ALL.iter().map(|entry| entry.name).collect();
-        names.sort_unstable();
-        let count = names.len();
-        names.dedup();
-        assert_eq!(names.len(), count);
+        for program in [&GANGPLANK, &provision::PROGRAM] {
+            let mut names: Vec<_> = program.all.iter().map(|entry| entry.name).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", program.name);
+        }
     }
 
     #[test]
@@ -211,7 +227,7 @@ mod tests {
             ("kubectl_gangplank.exe", "kubectl gangplank"),
             ("", "gangplank"),
         ] {
-            assert_eq!(bin_name(Some(&OsString::from(program))), expected, "{program}");
+            assert_eq!(bin_name(&GANGPLANK, Some(&OsString::from(program))), expected, "{program}");
         }
     }
 }

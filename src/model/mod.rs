@@ -5,6 +5,7 @@ mod admits;
 mod class;
 mod constraints;
 mod device;
+pub(crate) mod duration;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fixtures;

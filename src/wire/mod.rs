@@ -8,7 +8,6 @@ pub mod accelerator_node;
 pub mod admission;
 pub mod annotations;
 pub mod api;
-mod duration;
 mod error;
 mod event;
 pub mod extender;

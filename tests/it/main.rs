@@ -19,6 +19,7 @@ mod jobs;
 mod openb;
 mod packing;
 mod profiles;
+mod provision;
 mod queues;
 mod restart;
 mod serve;

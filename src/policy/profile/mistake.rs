@@ -1,4 +1,4 @@
-//! What is wrong with a profile: where it stands, which field, the problem, and what to write instead.
+//! What is wrong with a file that people write, a profile or a spec: where it stands, which field, the problem, and what to write instead.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_saphyr::{Error as Unreadable, Location};
 use super::nearest::nearest;
 use super::places::Places;
 
-/// Why a profile was not taken.
+/// Why a profile, or another file that people write, was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ProfileError {
     /// The file, where it came from one.
@@ -44,7 +44,7 @@ impl ProfileError {
     }
 
     /// What the YAML reader has against `yaml`, in our words.
-    pub(super) fn unreadable(error: &Unreadable, yaml: &str, places: &Places) -> Self {
+    pub(crate) fn unreadable(error: &Unreadable, yaml: &str, places: &Places) -> Self {
         let error = innermost(error);
         let at = error.location().unwrap_or(Location::UNKNOWN);
         let field = match places.field(at) {
@@ -86,7 +86,7 @@ impl ProfileError {
 
 /// A value that makes no sense, named by its path from the section's root.
 #[derive(Debug)]
-pub(super) struct Mistake {
+pub(crate) struct Mistake {
     field: String,
     problem: String,
     remedy: String,
@@ -100,36 +100,36 @@ impl fmt::Display for Mistake {
 
 impl Mistake {
     /// A mistake of `field`, which may be empty: the section itself.
-    pub(super) fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
     /// A number out of its range, which is written as in `1..=1000`.
-    pub(super) fn range(field: impl Into<String>, is: impl fmt::Display, range: &str) -> Self {
+    pub(crate) fn range(field: impl Into<String>, is: impl fmt::Display, range: &str) -> Self {
         Self::new(field, format!("{is} is not within {range}"), format!("write a number within {range}"))
     }
 
     /// A name that is none of those that exist; `thing` says of what.
-    pub(super) fn unknown(field: impl Into<String>, thing: &str, is: &str, known: &[impl AsRef<str>]) -> Self {
+    pub(crate) fn unknown(field: impl Into<String>, thing: &str, is: &str, known: &[impl AsRef<str>]) -> Self {
         let all = known.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let remedy = nearest_of(is, &all).unwrap_or_else(|| format!("name one of {}", all.join(", ")));
         Self::new(field, format!("there is no {thing} `{is}`"), remedy)
     }
 
     /// The same, seen from the section around it: `within("fabric")` makes `levels` into `fabric.levels`.
-    pub(super) fn within(mut self, outer: &str) -> Self {
+    pub(crate) fn within(mut self, outer: &str) -> Self {
         let dot = if outer.is_empty() || self.field.is_empty() || self.field.starts_with('[') { "" } else { "." };
         self.field = format!("{outer}{dot}{}", self.field);
         self
     }
 
     /// The same, seen from the list around it: `at(2)` makes `name` into `[2].name`.
-    pub(super) fn at(self, index: usize) -> Self {
+    pub(crate) fn at(self, index: usize) -> Self {
         self.within(&format!("[{index}]"))
     }
 
     /// With the line on which the field stands.
-    pub(super) fn found(self, places: &Places) -> ProfileError {
+    pub(crate) fn found(self, places: &Places) -> ProfileError {
         let Self { field, problem, remedy } = self;
         ProfileError { file: None, line: places.line(&field), field, problem, remedy }
     }

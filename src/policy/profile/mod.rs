@@ -19,13 +19,15 @@ mod reserve;
 mod selects;
 mod set;
 mod shipped;
-mod text;
+pub(crate) mod text;
 mod tiers;
 mod weights;
 
 pub use autoscaling::{Autoscaling, AutoscalingMode};
 pub use fabric::{FabricObjects, FabricSection};
+pub(crate) use mistake::Mistake;
 pub use mistake::ProfileError;
+pub(crate) use places::Places;
 pub use preemption::Preemption;
 pub use prices::Prices;
 pub use queues::{QueueAmount, QueueRule, Queues};
@@ -43,7 +45,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Classes;
 use file::File;
-use places::Places;
 
 /// A checked profile.
 #[derive(Clone, Debug, PartialEq, Eq)]

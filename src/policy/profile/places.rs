@@ -1,4 +1,4 @@
-//! Where each field of a profile stands in its text: a second reading of the YAML that keeps nothing but paths and lines.
+//! Where each field of a file stands in its text: a second reading of the YAML that keeps nothing but paths and lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,11 @@ use serde_saphyr::{Location, Spanned};
 
 /// Line and column of each field, by its path (`accelerators[2].name`); the root's path is empty.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<String, (u64, u64)>);
+pub(crate) struct Places(BTreeMap<String, (u64, u64)>);
 
 impl Places {
     /// None of a text that is no YAML at all.
-    pub(super) fn of(yaml: &str) -> Self {
+    pub(crate) fn of(yaml: &str) -> Self {
         let mut places = BTreeMap::new();
         // A key that is written twice is what somebody may look for here.
         let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins };
@@ -23,7 +23,7 @@ impl Places {
     }
 
     /// The line of a field, or of the nearest field around it.
-    pub(super) fn line(&self, field: &str) -> u64 {
+    pub(crate) fn line(&self, field: &str) -> u64 {
         let mut path = field;
         loop {
             if let Some((line, _)) = self.0.get(path) {
@@ -37,7 +37,7 @@ impl Places {
     }
 
     /// The path of what stands at a place: the deepest field that begins there or before it, on its line if there is one.
-    pub(super) fn field(&self, at: Location) -> &str {
+    pub(crate) fn field(&self, at: Location) -> &str {
         let at = (at.line(), at.column());
         let before = self.0.iter().filter(|(_, place)| **place <= at);
         before.max_by_key(|(path, place)| (**place, path.len())).map_or("", |(path, _)| path)

@@ -1,4 +1,4 @@
-//! Names in profiles: what Kubernetes would take as a label key, a resource or a name, and what to write instead.
+//! Names in profiles and specs: what Kubernetes would take as a label key, a resource or a name, and what to write instead.
 
 use super::mistake::Mistake;
 
@@ -6,38 +6,38 @@ const NAME_LETTERS_MAX: usize = 63;
 const PREFIX_LETTERS_MAX: usize = 253;
 
 /// A name as Kubernetes gives to objects of ours: `a-z`, `0-9` and `-`.
-pub(super) fn name(field: &str, text: &str) -> Result<(), Mistake> {
+pub(crate) fn name(field: &str, text: &str) -> Result<(), Mistake> {
     let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if text.len() <= NAME_LETTERS_MAX && ends(text, letters) && text.bytes().all(|byte| letters(byte) || byte == b'-') {
         return Ok(());
     }
     let remedy = "write at most 63 of a-z, 0-9 and -, a letter or digit first and last";
-    Err(Mistake::new(field, format!("`{text}` is not a name"), remedy))
+    Err(Mistake::new(field, format!("`{}` is not a name", cut(text)), remedy))
 }
 
 /// A DNS subdomain, as classes have for a name.
-pub(super) fn domain(field: &str, text: &str) -> Result<(), Mistake> {
+pub(crate) fn domain(field: &str, text: &str) -> Result<(), Mistake> {
     if is_prefix(text) {
         return Ok(());
     }
     let remedy = "write a-z, 0-9, - and dots, such as check-capacity.autoscaling.x-k8s.io";
-    Err(Mistake::new(field, format!("`{text}` is not the name of a class"), remedy))
+    Err(Mistake::new(field, format!("`{}` is not the name of a class", cut(text)), remedy))
 }
 
 /// A label key: `name`, or `prefix/name`.
-pub(super) fn label_key(field: &str, text: &str) -> Result<(), Mistake> {
+pub(crate) fn label_key(field: &str, text: &str) -> Result<(), Mistake> {
     if text.split_once('/').map_or_else(|| is_name(text), |(prefix, name)| is_prefix(prefix) && is_name(name)) {
         return Ok(());
     }
     let remedy = "write a key as `kubectl get node --show-labels` prints it, such as nvidia.com/gpu.product";
-    Err(Mistake::new(field, format!("`{text}` is not a label key"), remedy))
+    Err(Mistake::new(field, format!("`{}` is not a label key", cut(text)), remedy))
 }
 
 /// An extended resource of a vendor, or such names by their beginning (`nvidia.com/mig-*`).
-pub(super) fn resource(field: &str, text: &str) -> Result<(), Mistake> {
+pub(crate) fn resource(field: &str, text: &str) -> Result<(), Mistake> {
     let wrong = |why: &str| {
         let remedy = "name what the device plugin reports, such as nvidia.com/gpu, or one `*` at the end: nvidia.com/mig-*";
-        Err(Mistake::new(field, format!("`{text}` {why}"), remedy))
+        Err(Mistake::new(field, format!("`{}` {why}", cut(text)), remedy))
     };
     let Some((prefix, rest)) = text.split_once('/') else {
         return wrong("is not a vendor's extended resource: it has no domain");
@@ -54,13 +54,22 @@ pub(super) fn resource(field: &str, text: &str) -> Result<(), Mistake> {
 }
 
 /// A product as a label's value gives it, or such products by their beginning (`NVIDIA-H100*`).
-pub(super) fn product(field: &str, text: &str) -> Result<(), Mistake> {
+pub(crate) fn product(field: &str, text: &str) -> Result<(), Mistake> {
     let stem = text.strip_suffix('*').unwrap_or(text);
     if !text.is_empty() && !stem.contains('*') {
         return Ok(());
     }
     let remedy = "write a product as its label gives it, or its beginning and one `*`: NVIDIA-H100*";
-    Err(Mistake::new(field, format!("`{text}` is not a product"), remedy))
+    Err(Mistake::new(field, format!("`{}` is not a product", cut(text)), remedy))
+}
+
+/// As much of a text as an error shows: it may be a megabyte.
+pub(crate) fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(60).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    if short.len() < text.len() {
+        short.push_str("...");
+    }
+    short
 }
 
 fn is_name(text: &str) -> bool {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::meta::{self, Amounts};
-use super::{WireError, annotations, duration};
+use super::{WireError, annotations};
 use crate::model::{Classes, DeviceRequest, Grant, NodeFailure, OwnerRef, Pattern, Pod, PodKey, PodPhase, PodUid, Time};
 
 /// The fields of a Pod that placement reads.
@@ -359,7 +359,7 @@ impl PodObject {
             priority_class: non_empty(spec.priority_class_name.as_ref()).map(Arc::from),
             never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
             profile: self.annotation(annotations::PROFILE).map(Arc::from),
-            expected: self.annotation(annotations::EXPECTED_DURATION).and_then(duration::parse),
+            expected: self.annotation(annotations::EXPECTED_DURATION).and_then(crate::model::duration::parse),
             request: DeviceRequest { pattern: self.pattern(), ..request::devices(spec, classes) },
             cpu_milli,
             memory_bytes,

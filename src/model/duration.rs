@@ -6,7 +6,7 @@ use std::time::Duration;
 const SECONDS_MAX: u64 = 100 * 366 * 86_400;
 
 /// A duration above zero; none for anything else.
-pub(in crate::wire) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok()? } else { parts(text)? };
     (1..=SECONDS_MAX).contains(&seconds).then(|| Duration::from_secs(seconds))

@@ -1,0 +1,105 @@
+//! `gangplank-provision plan FILE...`: whether it would fit, where, and who would have to go for it. The engine that decides
+//! in the cluster decides here, over the cluster's objects as they are now; nothing is applied.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use kube::Api;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
+use serde_json::Value;
+
+use super::target::{Target, block_on};
+use super::{Console, Exit, Run};
+use crate::cli::{policy, simulate};
+use crate::wire::manifest::{Document, Place};
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    target: Target,
+    /// The cluster as files of `kubectl get -o yaml`, instead of asking it
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    cluster: Vec<PathBuf>,
+    /// The profiles that the cluster's Gangplank runs with: files, folders, or names of built-in ones; without it, `default`
+    #[arg(long, value_name = "FILE|FOLDER|NAME")]
+    profile: Vec<PathBuf>,
+}
+
+impl Run for PlanArgs {
+    const NAME: &'static str = "plan";
+    const ABOUT: &'static str = "Say whether specs would fit into a cluster, where, and who would have to go for them";
+
+    fn run(self, console: Console) -> anyhow::Result<Exit> {
+        let mut objects = self.target.objects(console, true)?;
+        let profiles = policy::load(&self.profile)?;
+        let (cluster, namespace) = if self.cluster.is_empty() {
+            block_on(async {
+                let cluster = self.target.cluster().await?;
+                let namespace = cluster.namespace(&Value::Null).to_owned();
+                Ok((listed(cluster.client()).await?, namespace))
+            })?
+        } else {
+            (simulate::read(&self.cluster)?, self.target.namespace().unwrap_or("default").to_owned())
+        };
+        for object in objects.iter_mut().filter(|object| object["metadata"]["namespace"].is_null()) {
+            object["metadata"]["namespace"] = namespace.clone().into();
+        }
+        let workloads = documents("spec", objects);
+        let outcome = simulate::simulate(cluster, workloads, profiles, 0)?;
+        for note in &outcome.notes {
+            console.talk(&format!("note: {note}"));
+        }
+        console.data(&outcome.report, |_| outcome.table(console.color))?;
+        Ok(if outcome.report.pending.is_empty() { Exit::Ok } else { Exit::DoesNotFit })
+    }
+}
+
+/// Everything that a decision looks at. Kinds that the cluster does not serve have no objects.
+async fn listed(client: kube::Client) -> anyhow::Result<Vec<Document>> {
+    let mut all = Vec::new();
+    for (group, version, kind) in KINDS {
+        let found = match kube::discovery::pinned_kind(&client, &GroupVersionKind::gvk(group, version, kind)).await {
+            Ok((resource, _)) => Api::<DynamicObject>::all_with(client.clone(), &resource).list(&ListParams::default()).await,
+            Err(kube::Error::Discovery(_)) => continue,
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            Err(error) => Err(error),
+        };
+        let found = found.map_err(|error| {
+            let hint = "plan reads nodes and everybody's pods: ask for that right, or give files with --cluster";
+            super::Advice::new(format!("cannot list {kind} objects: {error}"), hint)
+        })?;
+        let version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
+        let objects = found.items.iter().filter_map(|object| {
+            let mut object = serde_json::to_value(object).ok()?;
+            object["kind"] = (*kind).into();
+            object["apiVersion"] = version.clone().into();
+            Some(object)
+        });
+        all.extend(documents(kind, objects.collect()));
+    }
+    Ok(all)
+}
+
+fn documents(file: &str, objects: Vec<Value>) -> Vec<Document> {
+    let file: Arc<str> = file.into();
+    let place = |at| Place { file: Arc::clone(&file), line: 1, document: at + 1, item: None };
+    objects.into_iter().enumerate().map(|(at, object)| Document { place: place(at), object }).collect()
+}
+
+const KINDS: &[(&str, &str, &str)] = &[
+    ("", "v1", "Namespace"),
+    ("", "v1", "Node"),
+    ("", "v1", "ResourceQuota"),
+    ("", "v1", "PersistentVolume"),
+    ("", "v1", "PersistentVolumeClaim"),
+    ("scheduling.k8s.io", "v1", "PriorityClass"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("batch", "v1", "Job"),
+    ("", "v1", "Pod"),
+    ("gangplank.dev", "v1alpha1", "AcceleratorNode"),
+    ("kueue.x-k8s.io", "v1beta2", "Topology"),
+    ("topology.volcano.sh", "v1alpha1", "HyperNode"),
+];

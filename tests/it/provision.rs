@@ -1,0 +1,116 @@
+//! `gangplank-provision` as people run it, and what it renders before the real API server.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod applied;
+mod group;
+mod hostile;
+mod served;
+mod specs;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// What a command printed: `UPDATE=1 cargo test --test it provision` rewrites tests/golden/provision/NAME.txt.
+fn check(name: &str, args: &[&str]) {
+    let output = provision(args, "");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let printed = format!(
+        "$ gangplank-provision {}\nexit {}\n--- stdout\n{}--- stderr\n{}",
+        args.join(" "),
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    let path = root().join(format!("tests/golden/provision/{name}.txt"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &printed).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == printed, "{name} has changed; if it is right now: UPDATE=1 cargo test --test it provision\n{printed}");
+}
+
+/// Runs the program with this on stdin.
+pub(crate) fn provision(args: &[&str], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gangplank-provision"));
+    command.args(args).current_dir(root()).env_remove("KUBECONFIG").env("NO_COLOR", "1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+const TRAIN: &str = "tests/golden/provision/train.yaml";
+
+#[test]
+fn help_lists_every_command() {
+    check("help", &["--help"]);
+}
+
+#[test]
+fn render_prints_what_kubectl_applies() {
+    check("render", &["render", TRAIN]);
+    let list = provision(&["render", "-o", "json", TRAIN], "");
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&serde_json::json!("List"), 4));
+}
+
+#[test]
+fn render_names_file_and_line_of_a_mistake() {
+    check("mistake", &["render", "tests/golden/provision/mistake.yaml"]);
+    check("no-file", &["render", "nowhere.yaml"]);
+    check("no-form", &["render", "--as", "jobset", TRAIN]);
+    check("usage", &["render"]);
+}
+
+#[test]
+fn what_init_writes_renders_for_every_framework() {
+    check("init", &["init"]);
+    for framework in gangplank::recipe::framework::ALL {
+        let written = provision(&["init", "first", "--framework", framework.name, "--workers", "4"], "");
+        assert!(written.status.success(), "{written:?}");
+        let rendered = provision(&["render", "-"], std::str::from_utf8(&written.stdout).unwrap());
+        assert!(rendered.status.success(), "{}: {rendered:?}", framework.name);
+    }
+}
+
+#[test]
+fn init_keeps_a_file_that_is_there_and_refuses_flags_that_make_no_spec() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("init-{}.yaml", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let file = path.to_str().unwrap();
+    assert!(provision(&["init", "--file", file], "").status.success());
+    let again = provision(&["init", "other", "--file", file], "");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("it is there already"), "{again:?}");
+    assert!(fs::read_to_string(&path).unwrap().contains("name: train"));
+    fs::remove_file(&path).unwrap();
+    check("init-mistake", &["init", "--accelerators", "H1OO:8"]);
+    let hostile = provision(&["init", "x", "--image", "a\"\nspec: {user: 0}"], "");
+    assert_eq!(hostile.status.code(), Some(1), "{hostile:?}");
+}
+
+#[test]
+fn schema_prints_both_forms_and_completion_every_shell() {
+    let schema = provision(&["schema", "trainingjob"], "");
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert_eq!(schema["properties"]["kind"]["const"], "TrainingJob");
+    let definition = provision(&["schema", "TrainingJob", "--crd"], "");
+    assert!(String::from_utf8_lossy(&definition.stdout).contains("kind: CustomResourceDefinition"));
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = provision(&["completion", shell], "");
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("render"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_stands_in_the_table_of_the_page() {
+    let page = fs::read_to_string(root().join("docs/provision.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `gangplank-provision ")?.split('`').next()).collect();
+    assert_eq!(rows, gangplank::cli::provision::names().collect::<Vec<_>>());
+}

@@ -1,0 +1,178 @@
+//! Renderings before the real API server: taken by strict validation, with the official definitions of other projects.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use gangplank::provision::definition::definition;
+use gangplank::recipe::{self, KINDS};
+use kube::api::{Patch, PatchParams, ValidationDirective};
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::{root, specs};
+use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, wait_until};
+
+/// Definitions beside the project, by their groups; loudly none.
+fn definitions() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/crds");
+    let folder = std::env::var_os("GANGPLANK_CRDS").map_or(folder, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let _ = writeln!(std::io::stderr(), "\n==== SKIPPED: {} is not there; kinds of other projects were not tried ====\n", folder.display());
+    None
+}
+
+const FOREIGN: &[&str] = &[
+    "argoproj.io_workflows",
+    "gateway.networking.k8s.io_httproutes",
+    "keda.sh_scaledobjects",
+    "monitoring.coreos.com_prometheusrules",
+    "monitoring.coreos.com_servicemonitors",
+    "serving.knative.dev_services",
+    "serving.kserve.io_inferenceservices",
+];
+
+/// More renderings than the examples have: every framework, every form.
+const MORE: &[(&str, Option<&str>)] = &[
+    (
+        "kind: Sweep\nmetadata: {name: m13}\nspec: {search: grid, parallel: 2, parameters: {lr: {values: [1, 2, 3]}}, job: {image: 'a/b:1', gpu: 1}}",
+        None,
+    ),
+    (
+        "kind: Sweep\nmetadata: {name: m14}\nspec: {search: random, trials: 2, parameters: {lr: {min: 0, max: 1}}, job: {framework: jax, image: 'a/b:1', workers: 2}}",
+        None,
+    ),
+    (
+        "kind: TrainingJob\nmetadata: {name: m1}\nspec: {framework: mpi, image: 'a/b:1', command: [mpirun, x], workers: 4, accelerators: 'H100:8'}",
+        None,
+    ),
+    (
+        "kind: TrainingJob\nmetadata: {name: m2}\nspec: {framework: pytorch, image: 'a/b:1', workers: 2..8, accelerators: '24GB..80GB:2', queue: q}",
+        None,
+    ),
+    (
+        "kind: TrainingJob\nmetadata: {name: m3}\nspec: {framework: jax, image: 'a/b:1', accelerators: 'tpu-v5e:4x4', topology: {required: block}}",
+        None,
+    ),
+    (
+        "kind: TrainingJob\nmetadata: {name: m4}\nspec: {framework: tensorflow, image: 'a/b:1', workers: 3, gpu: 1, keep: 1d, maxDuration: 2d}",
+        None,
+    ),
+    (
+        "kind: ModelServer\nmetadata: {name: m5}\nspec: {runtime: triton, model: claim/repository, gpu: 0.5, cpu: 2, memory: 8Gi, replicas: 2..4}",
+        None,
+    ),
+    (
+        "kind: ModelServer\nmetadata: {name: m6}\nspec: {runtime: vllm, model: 'hf://org/model', accelerators: 'H100:4', replicas: 2, monitoring: {latencySeconds: 2}}",
+        None,
+    ),
+    (
+        "kind: ModelServer\nmetadata: {name: m7}\nspec: {image: 'a/b:1', cpu: 1, replicas: 2..9, route: {gateway: g, hosts: [h.example.com]}, canary: {image: 'a/b:2', weight: 5, headers: {x-a: b}}}",
+        Some("httproute"),
+    ),
+    (
+        "kind: ModelServer\nmetadata: {name: m8}\nspec: {image: 'a/b:1', cpu: 1, replicas: 0..9, autoscale: {prometheus: {server: 'http://p:9090', query: 'sum(x)', threshold: 5}}}",
+        Some("keda"),
+    ),
+    ("kind: ModelServer\nmetadata: {name: m9}\nspec: {runtime: vllm, model: 'hf://org/model', gpu: 1, replicas: 0..3}", Some("kserve")),
+    (
+        "kind: Pipeline\nmetadata: {name: m10}\nspec: {schedule: 0 3 * * *, timeZone: Europe/Berlin, steps: [{name: a, image: 'a/b:1', gpu: 1}]}",
+        None,
+    ),
+    (
+        "kind: Pipeline\nmetadata: {name: m11}\nspec: {parallel: 2, steps: [{name: a, image: 'a/b:1', retries: 2, config: {/etc/a: {b.yaml: {c: 1}}}}, {name: b, image: 'a/b:1', after: [a], onlyIf: {step: a, file: /o, is: go}}]}",
+        Some("argo"),
+    ),
+    ("kind: BatchJob\nmetadata: {name: m12}\nspec: {image: 'a/b:1', chunks: 1000, parallel: 50, failedChunks: 10, gpu: 0.25}", None),
+];
+
+async fn dry_run(client: &Client, namespace: &str, object: &Value) -> Result<()> {
+    let object: DynamicObject = serde_json::from_value(object.clone())?;
+    let types = object.types.clone().context("types")?;
+    let (resource, _) =
+        kube::discovery::pinned_kind(client, &GroupVersionKind::try_from(&types)?).await.with_context(|| format!("{types:?}"))?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let name = object.metadata.name.clone().context("a name")?;
+    let mut parameters = PatchParams::apply("gangplank-provision").dry_run();
+    parameters.field_validation = Some(ValidationDirective::Strict);
+    let taken = api.patch(&name, &parameters, &Patch::Apply(&object)).await;
+    taken.map(drop).with_context(|| format!("{} {name}: {}", types.kind, serde_json::to_string_pretty(&object).unwrap_or_default()))
+}
+
+fn foreign(object: &Value) -> bool {
+    let group = object["apiVersion"].as_str().unwrap_or_default().split('/').next().unwrap_or_default();
+    group.contains('.') && !group.ends_with(".k8s.io") || group == "gateway.networking.k8s.io"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_takes_every_rendering_by_strict_validation() -> Result<()> {
+    let options = Options { without: vec!["kube-scheduler", "kube-controller-manager", "kwok"], ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("renderings are taken", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let folder = definitions();
+    for name in FOREIGN.iter().filter(|_| folder.is_some()) {
+        let path = folder.as_ref().context("a folder")?.join(format!("{name}.yaml"));
+        apply_yaml(&client, "default", &fs::read_to_string(&path)?).await.with_context(|| path.display().to_string())?;
+    }
+    let mut objects: Vec<Value> = specs::all().flat_map(|(name, form)| specs::rendered(name, form)).collect();
+    for (body, form) in MORE {
+        let text = format!("apiVersion: gangplank.dev/v1alpha1\n{body}\n");
+        let spec = recipe::read(&text).map_err(|error| anyhow::anyhow!("{body}: {error}"))?;
+        objects.extend(spec[0].render(*form).map_err(|error| anyhow::anyhow!("{body}: {error}"))?.objects);
+    }
+    let (mut taken, mut kinds) = (0, std::collections::BTreeSet::new());
+    for mut object in objects {
+        if folder.is_none() && foreign(&object) {
+            continue;
+        }
+        // One namespace for all of them: a team's has its own name.
+        object["metadata"]["namespace"] = json!("default");
+        let what = object["kind"].as_str().unwrap_or_default().to_owned();
+        wait_until(&format!("{what} to be taken"), Duration::from_secs(60), async || match dry_run(&client, "default", &object).await {
+            Ok(()) => Ok(Some(())),
+            // A definition takes seconds to be served.
+            Err(error) if error.downcast_ref::<kube::Error>().is_some_and(is_unserved) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await?;
+        taken += 1;
+        kinds.insert(what);
+    }
+    ensure!(taken >= 50 && kinds.len() >= if folder.is_some() { 16 } else { 11 }, "{taken} objects of {kinds:?}");
+    Ok(())
+}
+
+fn is_unserved(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Discovery(_)) || matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_takes_our_definitions_and_refuses_what_their_rules_refuse() -> Result<()> {
+    let Some(control_plane) = ControlPlane::shared_or_skip("definitions of specs") else { return Ok(()) };
+    let client = control_plane.client().await?;
+    let namespace = create_namespace(&client, "specs").await?;
+    for made in KINDS.iter().filter_map(definition) {
+        apply_yaml(&client, "default", &serde_json::to_string(&made)?).await?;
+    }
+    let text = fs::read_to_string(root().join("tests/golden/provision/train.yaml"))?.replace("namespace: research, ", "");
+    apply_yaml(&client, &namespace, &text).await.context("a spec with most of what there is to say")?;
+    let refused = |more: &str| {
+        format!("apiVersion: gangplank.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: refused}}\nspec: {{image: 'a/b:1', {more}}}")
+    };
+    for (more, said) in [
+        ("accelerators: 'H100:8', gpu: 8", "keep one of accelerators and gpu"),
+        ("products: [A100]", "products need gpu"),
+        ("user: 0", "nothing runs as root"),
+        ("framework: caffe", "Unsupported value"),
+        ("retries: 101", "should be less than or equal to 100"),
+    ] {
+        let Err(error) = apply_yaml(&client, &namespace, &refused(more)).await else { panic!("{more} was taken") };
+        ensure!(format!("{error:?}").contains(said), "{more}: {error:?}");
+    }
+    Ok(())
+}
