@@ -90,6 +90,7 @@ fn remedy(reason: &Reason) -> String {
         Reason::NodesClosed => "open such nodes to the pod".into(),
         Reason::GroupIncomplete => "create the missing members".into(),
         Reason::MembersNotCreated => "mend what refuses the missing members".into(),
+        Reason::RoomKept => "wait until the gang for which room is kept has started".into(),
         Reason::GroupQueued => "none needed: it is planned in a moment".into(),
         Reason::RoomComing => "none needed: it is planned when they are gone".into(),
         Reason::BlockShut => "see the block's own story".into(),

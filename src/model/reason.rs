@@ -60,6 +60,8 @@ pub enum Reason {
     RoomComing,
     /// No set of moves opens the block that was asked for, or there is no such block.
     BlockShut,
+    /// What is free is kept for a gang that has waited longer.
+    RoomKept,
     /// The plan of the pod's group has it elsewhere, and that node was not offered.
     PlannedElsewhere,
 }
@@ -108,6 +110,7 @@ impl Reason {
             Self::GroupQueued => "group-queued",
             Self::RoomComing => "room-coming",
             Self::BlockShut => "block-shut",
+            Self::RoomKept => "room-kept",
             Self::PlannedElsewhere => "planned-elsewhere",
         }
     }
@@ -129,7 +132,8 @@ impl Reason {
             | Self::NodeQuarantined
             | Self::GroupDoesNotFit
             | Self::NoDomainForGroup
-            | Self::NodesClosed => true,
+            | Self::NodesClosed
+            | Self::RoomKept => true,
             Self::UnknownNode
             | Self::SliceNotAllowed
             | Self::InvalidRequest
@@ -174,6 +178,7 @@ impl fmt::Display for Reason {
             Self::GroupQueued => f.write_str("gangplank: the group waits to be planned"),
             Self::RoomComing => f.write_str("gangplank: pods of lower priority are making room"),
             Self::BlockShut => f.write_str("gangplank: nothing opens such a block"),
+            Self::RoomKept => f.write_str("gangplank: free devices are kept for a gang that has waited longer"),
             Self::PlannedElsewhere => f.write_str("gangplank: planned on another node with its group"),
             Self::QuotaExceeded(name) => {
                 write!(f, "gangplank: exceeds ResourceQuota {name}, shares counted")

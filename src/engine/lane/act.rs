@@ -53,6 +53,7 @@ impl Engine {
 
     /// Enters a gang among those that wait for a plan, or takes it out.
     pub(super) fn take_turn(&mut self, now: Time, id: &GangId) {
+        self.review_kept_for(id);
         let Some(gang) = self.lane.gangs.get(id) else { return };
         let joins = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && gang.tally.waiting > 0;
         let waits = gang.phase == Phase::Queued || joins;

@@ -18,6 +18,7 @@ mod preempt;
 mod queues;
 mod recover;
 mod repair;
+mod reserve;
 mod rights;
 mod roles;
 mod turns;
@@ -67,6 +68,10 @@ pub(super) struct Lane {
     arrivals: u64,
     /// When time was last told to pass.
     ticked_at: Option<Time>,
+    /// Room that is kept for a gang which has waited too long.
+    kept: Option<reserve::Kept>,
+    /// By priority, who came last of those that have started: who came before and waits was passed.
+    started: BTreeMap<i32, (Time, u64)>,
     /// Members that ask for no devices: they count, and need no place from us.
     companions: BTreeMap<(GangKind, PodKey), u32>,
     companion_of: BTreeMap<PodUid, (GangKind, PodKey)>,
@@ -471,6 +476,7 @@ impl Engine {
             && let Some(gang) = self.lane.gangs.remove(id)
         {
             self.drop_claim(now, id);
+            self.review_kept_for(id);
             self.lane.ready.remove(id);
             self.lane.refused.remove(&gang.turn);
             for seat in gang.vacant {

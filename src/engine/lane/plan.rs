@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::closed::is_open;
 use super::queues::plan_within;
@@ -34,6 +35,9 @@ pub(super) struct Alike {
     load: (u64, u64, i32),
     profile: Option<Arc<str>>,
     priority_class: Option<Arc<str>>,
+    expected: Option<Duration>,
+    /// In its queue's order: who comes before others takes from more of them.
+    rank: u128,
 }
 
 impl Engine {
@@ -52,19 +56,23 @@ impl Engine {
             again.iter().for_each(|turn| self.take_turn(now, &turn.id));
             self.lane.refusals.clear();
         }
+        self.review_kept_nodes();
         let (mut trace, mut looked_at, mut known) = (None, 0, 0);
         while looked_at < AT_ONCE && known < KNOWN_AT_ONCE {
             self.queues.count(&self.book, self.profiles.classes());
             let Some(turn) = self.lane.ready.pop(&self.queues) else { break };
-            let alike = self.alike(&turn.id);
+            // For whom room is kept, others' refusals say nothing.
+            let alike = self.alike(now, &turn.id).filter(|_| !self.is_room_kept_for(&turn.id));
             if let Some(refusal) = alike.as_ref().and_then(|alike| self.lane.refusal_of(alike)) {
                 known += 1;
+                let refusal = self.keep_room(now, &turn.id, &refusal).unwrap_or(refusal);
                 self.refuse_gang(now, turn, &refusal);
                 continue;
             }
             looked_at += 1;
             match self.plan_with_freed(now, &turn.id) {
                 Ok(()) => {
+                    self.lane.starts(&turn);
                     trace = self.trace_of(&turn.id);
                     self.advance(now, &turn.id);
                     // A plan of many took its time already.
@@ -78,6 +86,7 @@ impl Engine {
                     if self.lane.refusals.len() < REFUSALS_MAX {
                         self.lane.refusals.extend(alike.map(|alike| (alike, refusal.clone())));
                     }
+                    let refusal = self.keep_room(now, &turn.id, &refusal).unwrap_or(refusal);
                     self.refuse_gang(now, turn, &refusal);
                 }
             }
@@ -90,7 +99,7 @@ impl Engine {
         self.pods.get(uid)?.trace.clone()
     }
 
-    fn alike(&self, id: &GangId) -> Option<Alike> {
+    fn alike(&self, now: Time, id: &GangId) -> Option<Alike> {
         let gang = self.lane.gangs.get(id)?;
         let uids = gang.at(|step| step == Step::Waiting);
         let pod = &self.pods.get(uids.first()?)?.pod;
@@ -107,6 +116,8 @@ impl Engine {
             load: (pod.cpu_milli, pod.memory_bytes, pod.priority),
             profile: pod.profile.clone(),
             priority_class: pod.priority_class.clone(),
+            expected: pod.expected,
+            rank: self.entry(now, gang).rank,
         })
     }
 
@@ -242,6 +253,14 @@ impl Engine {
                 names.retain(|name| !taken.contains(*name));
             }
         }
+        // Members that join those who run go on: their gang holds its nodes already.
+        let kept = if anchor.is_none() { self.kept_from(now, id, lead) } else { BTreeSet::new() };
+        let open: Vec<NodeName>;
+        if !kept.is_empty() {
+            open = self.book.nodes().map(|entry| entry.node.name.clone()).filter(|name| !kept.contains(name)).collect();
+            let open: BTreeSet<&str> = open.iter().map(NodeName::as_str).collect();
+            names = Some(names.map_or_else(|| open.clone(), |names| names.intersection(&open).copied().collect()));
+        }
         let group = crate::gang::Group { wishes: &wishes, ..roster.group(id) };
         let context = Context { fabric: &self.fabric, profile: &rules.profile, scorer: &rules.scorer, offered: names.as_ref(), state, now };
         plan_within(&mut self.book, context, &group, &limits, self.profiles.classes())
@@ -365,10 +384,17 @@ impl Engine {
         }
         let offered = u32::try_from(self.book.node_count()).unwrap_or(u32::MAX);
         let limits = self.box_limits(&[(pod, 1)]);
-        let may = |entry: &NodeEntry| is_open(entry, pod) && limits.iter().all(|limit| limit.allows(&entry.node.name));
+        let kept = self.kept_from(now, id, pod);
+        let may = |entry: &NodeEntry| {
+            is_open(entry, pod) && limits.iter().all(|limit| limit.allows(&entry.node.name)) && !kept.contains(&entry.node.name)
+        };
         let (best, passed) = self.best_of_all(pod, &shape, may);
         let chosen = best.and_then(|node| self.chosen(pod, &shape, node.as_str()));
-        let Some((grant, lines)) = chosen else { return Err(self.nowhere(pod, &shape)) };
+        let Some((grant, lines)) = chosen else {
+            let fits = |entry: &NodeEntry| kept.contains(&entry.node.name) && is_open(entry, pod) && entry.grant(&shape).is_ok();
+            let held_back = self.book.nodes().any(fits);
+            return Err(self.kept_elsewhere(pod).filter(|_| held_back).unwrap_or_else(|| self.nowhere(pod, &shape)));
+        };
         let chosen = Some(grant.node.clone());
         self.promise_pod(now, pod, grant.clone());
         self.lane.epoch += 1;

@@ -9,6 +9,7 @@ mod preempt;
 mod quarantine;
 mod queues;
 mod repair;
+mod reserve;
 mod run;
 mod shares;
 mod shop;

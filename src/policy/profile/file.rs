@@ -56,6 +56,10 @@ pub(super) struct File {
     #[serde(default = "nominate_above_nodes_default")]
     #[cfg_attr(feature = "io", schemars(range(min = 0, max = 100_000)))]
     nominate_above_nodes: u32,
+    /// After how many seconds room is kept for a gang that does not fit, so that smaller pods do not keep it out for ever. 0: never.
+    #[serde(default = "keep_room_after_seconds_default")]
+    #[cfg_attr(feature = "io", schemars(range(max = 31_536_000)))]
+    keep_room_after_seconds: u64,
     /// What becomes of pods that ask for no accelerator. pass: every offered node passes untouched. place: the same
     /// policies place them, where kube-scheduler is told to ask about every pod.
     #[serde(default)]
@@ -106,6 +110,10 @@ fn nominate_above_nodes_default() -> u32 {
     1000
 }
 
+fn keep_room_after_seconds_default() -> u64 {
+    86_400
+}
+
 const API_VERSION: &str = "gangplank.dev/v1alpha1";
 const KIND: &str = "Profile";
 
@@ -131,6 +139,9 @@ impl File {
         if !(10..=86_400).contains(&self.hold_seconds) {
             return Err(Mistake::range("holdSeconds", self.hold_seconds, "10..=86400"));
         }
+        if self.keep_room_after_seconds > 31_536_000 {
+            return Err(Mistake::range("keepRoomAfterSeconds", self.keep_room_after_seconds, "0..=31536000"));
+        }
         let inherits_classes = self.accelerators.is_none();
         let classes = match self.accelerators {
             Some(accelerators) => classes::check(accelerators).map_err(|mistake| mistake.within("accelerators"))?,
@@ -147,6 +158,7 @@ impl File {
             score_max: self.score_max,
             hold: Duration::from_secs(self.hold_seconds),
             nominate_above_nodes: self.nominate_above_nodes as usize,
+            keep_room_after: (self.keep_room_after_seconds > 0).then(|| Duration::from_secs(self.keep_room_after_seconds)),
             plain_pods: self.plain_pods,
             weights: weights::check(self.weights).map_err(|mistake| mistake.within("weights"))?,
             prices: prices::check(self.prices).map_err(|mistake| mistake.within("prices"))?,

@@ -61,6 +61,8 @@ pub struct Profile {
     pub hold: Duration,
     /// In a cluster of more nodes a planned pod is nominated before it is released.
     pub nominate_above_nodes: usize,
+    /// After how long room is kept for a gang that does not fit; none: never.
+    pub keep_room_after: Option<Duration>,
     /// What becomes of pods that ask for no accelerator.
     pub plain_pods: PlainPods,
     /// What each scoring policy's opinion is worth.

@@ -109,6 +109,7 @@ mod tests {
             gpus: *gpus,
             arrives_s: *arrives_s,
             runs_s: *runs_s,
+            expected_s: None,
             priority: 0,
         };
         let trace = Trace::new(jobs.iter().enumerate().map(job).collect());

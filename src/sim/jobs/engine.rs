@@ -262,8 +262,11 @@ impl Arbiter for Gangplank<'_> {
 
     fn decide(&mut self, now_s: u64, _: &Progress<'_>) -> Vec<Move> {
         self.at(now_s);
-        self.step(Input::Tick);
-        self.settle();
+        // An owner that was suspended goes on at the tick after its pods are gone.
+        for _ in 0..2 {
+            self.step(Input::Tick);
+            self.settle();
+        }
         self.looks_at_s = self.look_every_s.filter(|_| !self.jobs.is_empty()).map(|every_s| now_s + every_s);
         std::mem::take(&mut self.moves)
     }
@@ -312,6 +315,7 @@ fn pod(job: &Job, node_gpus: u32, uid: PodUid, name: String, now: Time) -> Pod {
         created_at: now,
         controller: Some(owner(job)),
         priority: job.priority,
+        expected: job.expected_s.map(Duration::from_secs),
         gang: Some(GangRef { id: gang(job), size: None, min: None, role: "".into(), rank: None }),
         request: DeviceRequest { containers: vec![asks], ..DeviceRequest::default() },
         ..Pod::pending(uid, PodKey::new(job.namespace.clone(), name))
@@ -351,6 +355,7 @@ mod tests {
             gpus: [1, 4, 8, 1, 16, 2, 8, 32][usize::try_from(at * 5 % 8).unwrap_or(0)],
             arrives_s: at * 40,
             runs_s: 50 + at * 389 % 700,
+            expected_s: None,
             priority: 0,
         };
         Trace::new((0..100).map(job).collect())

@@ -19,6 +19,8 @@ pub struct Figures {
     pub starts: u64,
     /// How often one was taken off its nodes.
     pub preemptions: u64,
+    /// By job: when it first started and when it ended; none of those that never ended.
+    pub spans_s: Vec<Option<(u64, u64)>>,
     /// Jobs that never ended: they fit nowhere.
     pub never_ended: usize,
 }

@@ -174,7 +174,15 @@ mod tests {
     const SMALL: Cluster = Cluster { nodes: 1, node_gpus: 8 };
 
     fn job(gpus: u32, arrives_s: u64, runs_s: u64) -> Job {
-        Job { name: format!("{gpus}-{arrives_s}-{runs_s}").into(), namespace: "ns".into(), gpus, arrives_s, runs_s, priority: 0 }
+        Job {
+            name: format!("{gpus}-{arrives_s}-{runs_s}").into(),
+            namespace: "ns".into(),
+            gpus,
+            arrives_s,
+            runs_s,
+            expected_s: None,
+            priority: 0,
+        }
     }
 
     fn jct_s(key: Key, jobs: Vec<Job>) -> Figures {

@@ -80,6 +80,7 @@ struct State {
     starts: u32,
     /// Since when it runs, and where.
     running: Option<(u64, Vec<Place>)>,
+    first_start_s: Option<u64>,
     ended_s: Option<u64>,
     /// The longest time that it waited in one piece, and since when it waits.
     longest_wait_s: u64,
@@ -269,6 +270,7 @@ impl Run<'_> {
             *free = free.checked_sub(place.gpus).ok_or("started where no such GPUs are free")?;
         }
         state.starts += 1;
+        state.first_start_s.get_or_insert(now_s);
         state.longest_wait_s = state.longest_wait_s.max(now_s - state.waits_since_s);
         state.running = Some((now_s, places.to_vec()));
         if let Some(end_s) = self.progress.ends_at(job) {
@@ -281,6 +283,7 @@ impl Run<'_> {
         let mut figures = Figures { used_gpu_s: self.used_gpu_s, preemptions: self.stops, ..Figures::default() };
         for (job, (listed, state)) in self.progress.trace.jobs.iter().zip(&self.progress.states).enumerate() {
             figures.starts += u64::from(state.starts);
+            figures.spans_s.push(state.first_start_s.zip(state.ended_s));
             let Some(ended_s) = state.ended_s else {
                 figures.never_ended += 1;
                 continue;

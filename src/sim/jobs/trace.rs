@@ -17,6 +17,8 @@ pub struct Job {
     pub arrives_s: u64,
     /// How long it runs, undisturbed.
     pub runs_s: u64,
+    /// How long its owner says that it will run.
+    pub expected_s: Option<u64>,
     /// How urgent it is; more is more.
     pub priority: i32,
 }
@@ -58,6 +60,7 @@ impl Trace {
                 gpus: gpus(&row, "num_gpu")?,
                 arrives_s: row.number("submit_time", MS_MAX)? / 1000,
                 runs_s: row.number("duration", MS_MAX)?.div_ceil(1000),
+                expected_s: None,
                 priority,
             })
         };
@@ -80,6 +83,7 @@ impl Trace {
                 gpus: gpus(&row, "num_gpus")?,
                 arrives_s: seconds(stamp).ok_or_else(|| row.error(format!("timestamp: `{stamp}` is no time like 2017-10-09 07:01:55")))?,
                 runs_s: row.time("duration")?.ok_or_else(|| row.error("duration is empty".into()))?,
+                expected_s: None,
                 priority: 0,
             })
         };
@@ -174,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_job_is_cut_into_equal_pods() {
-        let pods = |gpus| Job { name: "a".into(), namespace: "b".into(), gpus, arrives_s: 0, runs_s: 1, priority: 0 }.pods(8);
+        let pods =
+            |gpus| Job { name: "a".into(), namespace: "b".into(), gpus, arrives_s: 0, runs_s: 1, expected_s: None, priority: 0 }.pods(8);
         assert_eq!([1, 4, 8, 12, 16, 24, 32, 9].map(pods), [(1, 1), (1, 4), (1, 8), (2, 6), (2, 8), (3, 8), (4, 8), (3, 3)]);
     }
 }

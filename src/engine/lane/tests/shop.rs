@@ -91,7 +91,8 @@ impl Shop {
     /// A job is there.
     pub(super) fn comes(&mut self, name: &str, job: &Coming) {
         let owner = name.split('~').next().unwrap();
-        let pod = Pod { key: PodKey::new(job.namespace, name), gated: true, ..pod(name).gpus(job.gpus).of_job(owner) };
+        let created_at = Time::from_unix_ms(1_767_225_600_000) + Duration::from_secs(self.now_s);
+        let pod = Pod { key: PodKey::new(job.namespace, name), gated: true, created_at, ..pod(name).gpus(job.gpus).of_job(owner) };
         self.jobs.insert(pod.uid.clone(), job.clone());
         self.pods.insert(pod.uid.clone(), pod.clone());
         self.step(Input::PodApplied(pod));
