@@ -2,6 +2,8 @@
 //! taken is a rule: one function, one entry in [`ALL`]. The first rule that allows it gives the tier: what an earlier
 //! rule allows is taken before anything that only a later one does.
 
+use std::cmp::Reverse;
+
 use super::Reach;
 use crate::queue::Right;
 
@@ -14,8 +16,8 @@ pub struct Standing {
     pub never_preempts: bool,
     /// Of one who has room: by what right the other's queue takes from its queue.
     pub right: Right,
-    /// Of one who has room in the other's own queue: it comes so far behind in the queue's order that the two take turns.
-    pub behind: bool,
+    /// Of one who has room in the other's own queue: its rank in the queue's order, if it comes so far behind that the two take turns.
+    pub behind: Option<u128>,
 }
 
 /// The highest priority that a PriorityClass of a user may have; above it is the system.
@@ -34,7 +36,8 @@ pub fn reach(preemptor: Standing, victim: Standing) -> Option<Reach> {
         return None;
     }
     let tier = ALL.iter().position(|(_, rule)| rule(preemptor, victim))?;
-    Some(Reach { tier: u8::try_from(tier).unwrap_or(u8::MAX), priority: victim.priority })
+    let rank = victim.behind.unwrap_or(0);
+    Some(Reach { tier: u8::try_from(tier).unwrap_or(u8::MAX), priority: victim.priority, behind: Reverse(rank) })
 }
 
 /// The name of the rule behind a tier.
@@ -50,7 +53,7 @@ fn borrowed(_: Standing, victim: Standing) -> bool {
 
 /// Of equal priority in one queue, by its order, which says how far behind is far enough.
 fn behind(preemptor: Standing, victim: Standing) -> bool {
-    victim.behind && victim.right == Right::Own && victim.priority == preemptor.priority
+    victim.behind.is_some() && victim.right == Right::Own && victim.priority == preemptor.priority
 }
 
 /// Strictly lower, so that no two can take each other's room in turn.
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_lower_priority_is_taken_and_never_by_a_pod_that_preempts_nobody() {
-        assert_eq!(reach(standing(5), standing(4)), Some(Reach { tier: 1, priority: 4 }));
+        assert_eq!(reach(standing(5), standing(4)), Some(Reach { tier: 1, priority: 4, ..Reach::default() }));
         assert_eq!(reach(standing(5), standing(5)), None);
         assert_eq!(reach(Standing { never_preempts: true, ..standing(5) }, standing(4)), None);
     }
@@ -76,14 +79,14 @@ mod tests {
     #[test]
     fn what_a_queue_lent_is_taken_before_lower_priority_and_whatever_its_own() {
         let lent = Standing { right: Right::Lent, ..standing(9) };
-        assert_eq!(reach(standing(5), lent), Some(Reach { tier: 0, priority: 9 }));
+        assert_eq!(reach(standing(5), lent), Some(Reach { tier: 0, priority: 9, ..Reach::default() }));
         assert!(reach(standing(5), lent) < reach(standing(5), standing(-5)));
         assert_eq!(reach(standing(5), Standing { right: Right::Other, ..standing(5) }), None);
     }
 
     #[test]
     fn jobs_of_equal_priority_take_turns_inside_a_queue_alone() {
-        let behind = Standing { behind: true, ..standing(5) };
+        let behind = Standing { behind: Some(7), ..standing(5) };
         assert_eq!(name(reach(standing(5), behind).unwrap()), "behind in its queue");
         assert_eq!(reach(standing(5), Standing { right: Right::Other, ..behind }), None);
         assert_eq!(reach(standing(5), Standing { priority: 6, ..behind }), None);

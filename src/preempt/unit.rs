@@ -1,5 +1,6 @@
 //! What may be taken as one, and what taking it costs.
 
+use std::cmp::Reverse;
 use std::iter::Sum;
 use std::ops::Add;
 
@@ -37,6 +38,8 @@ pub struct Reach {
     pub tier: u8,
     /// The highest priority among its pods.
     pub priority: i32,
+    /// Its rank in its queue's order, where that lets it be taken: the last of the order goes first.
+    pub behind: Reverse<u128>,
 }
 
 /// What victims cost, compared in this order.

@@ -69,12 +69,23 @@ impl SceneArgs {
 /// Who decides.
 #[derive(Clone, Copy, Debug)]
 enum Who {
-    /// The engine, with the built-in profile.
-    Ours,
+    /// The engine with the built-in profile and what is said here in its place.
+    Ours(Says),
     Fifo,
     FifoBackfill,
     /// The same order on counts, without an engine.
     Counts(fn() -> Key),
+}
+
+/// What differs from the built-in profile, and what owners say.
+#[derive(Clone, Copy, Debug)]
+struct Says {
+    /// One queue of this order.
+    order: Option<&'static str>,
+    /// Owners say how long their jobs run.
+    durations: bool,
+    /// Room is kept for gangs that have waited a day. First come, first served with backfill keeps none.
+    keeps_room: bool,
 }
 
 /// A name, who it is, and whose published figure it is beside.
@@ -82,13 +93,20 @@ type Order = (&'static str, Who, Option<&'static str>);
 
 /// Every order, in the order of the table.
 const ORDERS: &[Order] = &[
-    ("default", Who::Ours, None),
+    ("srtf", Who::Ours(Says { order: Some("srtf"), durations: true, keeps_room: false }), Some("SRTF")),
+    ("srsf", Who::Ours(Says { order: Some("srsf"), durations: true, keeps_room: false }), Some("SRSF")),
+    ("las", Who::Ours(Says { order: Some("las"), durations: false, keeps_room: false }), Some("Tiresias-L")),
+    ("default", Who::Ours(Says { order: None, durations: false, keeps_room: false }), None),
+    ("keeps-room", Who::Ours(Says { order: None, durations: false, keeps_room: true }), None),
     ("fifo", Who::Fifo, None),
     ("fifo-backfill", Who::FifoBackfill, None),
     ("counts-srtf", Who::Counts(|| Key::RemainingTime), Some("SRTF")),
     ("counts-srsf", Who::Counts(|| Key::RemainingService), Some("SRSF")),
     ("counts-las", Who::Counts(|| Key::AttainedService { first_step_gpu_s: 3600, apart: 6 }), Some("Tiresias-L")),
 ];
+
+/// How often an engine that goes by what jobs had is told that time passes. A real one is told each second.
+const LOOK_EVERY_S: u64 = 3600;
 
 /// Average completion times that were published for the traces, in seconds (Muri, SIGCOMM'22: its simulator, 8 nodes of 8
 /// GPUs, consolidated). `_pr`: all jobs come at once.
@@ -175,7 +193,8 @@ pub(super) fn muri(args: &MuriArgs, console: Console) -> anyhow::Result<Exit> {
 pub(super) fn philly(args: &PhillyArgs, console: Console) -> anyhow::Result<Exit> {
     let mut trace = parsed(&args.trace, "AdaptDL's Philly trace", Trace::philly)?;
     trace.jobs.truncate(args.first.unwrap_or(usize::MAX));
-    let orders: Vec<Order> = ORDERS.iter().filter(|(_, who, _)| !matches!(who, Who::Counts(_))).copied().collect();
+    let plain = |who: &Who| matches!(who, Who::Ours(Says { order: None, .. }) | Who::Fifo | Who::FifoBackfill);
+    let orders: Vec<Order> = ORDERS.iter().filter(|(_, who, _)| plain(who)).copied().collect();
     bench(&args.trace, &trace, args.scene.cluster(50), 0, &chosen(&args.scene.order, &orders)?, console)
 }
 
@@ -209,9 +228,16 @@ fn decide(who: Who, trace: &Trace, cluster: Cluster, restart_s: u64) -> anyhow::
         Who::Fifo => run(cluster, trace, restart_s, &mut Fifo::strict())?,
         Who::FifoBackfill => run(cluster, trace, restart_s, &mut Fifo::with_backfill())?,
         Who::Counts(key) => run(cluster, trace, restart_s, &mut Reference::new(key(), restart_s))?,
-        Who::Ours => {
-            let mut ours = Gangplank::new(cluster, trace, Profiles::from(Arc::new(Profile::shipped())), None);
-            let figures = run(cluster, trace, restart_s, &mut ours)?;
+        Who::Ours(Says { order, durations, keeps_room }) => {
+            let mut trace = trace.clone();
+            trace.jobs.iter_mut().for_each(|job| job.expected_s = durations.then_some(job.runs_s));
+            let queue = order.map(|order| format!("\nqueues: {{list: [{{name: default, order: {order}}}]}}\n")).unwrap_or_default();
+            let yaml = format!("{}{queue}", Profile::DEFAULT_YAML);
+            let mut profile = Profile::parse(&yaml)?;
+            profile.keep_room_after = profile.keep_room_after.filter(|_| keeps_room);
+            let look_every_s = (order == Some("las")).then_some(LOOK_EVERY_S);
+            let mut ours = Gangplank::new(cluster, &trace, Profiles::from(Arc::new(profile)), look_every_s);
+            let figures = run(cluster, &trace, restart_s, &mut ours)?;
             let violations = ours.violations();
             ensure!(violations.is_empty(), "the book is broken: {violations:?}");
             figures

@@ -75,7 +75,7 @@ impl Full {
                 let priority = i32::try_from(roll(4)).unwrap_or(0);
                 let budgets = if roll(8) == 0 { vec![(usize::try_from(roll(BUDGETS as u64)).unwrap_or(0), 1)] } else { Vec::new() };
                 let (title, pods) = (format!("unit-{}", units.len()), Vec::new());
-                Unit { title, pods, reach: Reach { tier: 0, priority }, lost_ms: 1_000 * roll(3_600), budgets }
+                Unit { title, pods, reach: Reach { tier: 0, priority, ..Reach::default() }, lost_ms: 1_000 * roll(3_600), budgets }
             };
             if next % 4 == 0 {
                 let mut left = 8;

@@ -71,9 +71,9 @@ impl Engine {
                 ran: run.ran(now),
                 attained_milli_ms: run.attained_milli_ms(now),
             };
-            now - run.since() >= TURN && rule.order.comes_first(&rights.job, &job)
+            (now - run.since() >= TURN && rule.order.comes_first(&rights.job, &job)).then(|| rule.order.rank(&job))
         };
-        Some(Standing { right: *right, behind: *right == Right::Own && behind(), ..standing })
+        Some(Standing { right: *right, behind: if *right == Right::Own { behind() } else { None }, ..standing })
     }
 
     /// What goes of the spares of their queue with some pods, by place among the allowances.

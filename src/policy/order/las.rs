@@ -7,6 +7,8 @@ use super::{Job, Order};
 #[derive(Debug)]
 pub(super) struct Las;
 
+/// A job is stopped only for one that is so many steps before it: it had at least 32 times as much (docs/decisions/0015).
+const STEPS_APART: u128 = 6;
 /// The first step ends at one accelerator-hour.
 const STEP_MILLI_MS: u128 = 1000 * 3_600_000;
 
@@ -27,8 +29,8 @@ impl Order for Las {
         true
     }
 
-    /// Whoever is a step behind must fall a step further before it is the other's turn, and each step is as long as all before it.
+    /// Whoever is stopped must have had far more than the other, so that each turn is as many times as long as the last.
     fn comes_first(&self, waiting: &Job, running: &Job) -> bool {
-        self.rank(waiting) < self.rank(running)
+        self.rank(running) >= self.rank(waiting) + STEPS_APART
     }
 }

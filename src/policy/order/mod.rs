@@ -61,8 +61,8 @@ impl Job {
     }
 }
 
-/// So much sooner must a job be done that another is stopped for it.
-const WORTH_A_START: Duration = Duration::from_mins(5);
+/// What it costs to start a job again, as far as orders reckon with it: so much sooner must another be done that it is stopped for that.
+const WORTH_A_START: Duration = Duration::from_secs(30);
 
 /// The order of a name.
 pub fn order(name: &str) -> Option<&'static dyn Order> {

@@ -23,10 +23,10 @@ impl Order for Srsf {
         true
     }
 
-    /// As with `srtf`: what runs only comes nearer to its end.
+    /// As with `srtf`: what runs only comes nearer to its end. It is the one that is stopped whose devices a start costs.
     fn comes_first(&self, waiting: &Job, running: &Job) -> bool {
         let known = waiting.expected.is_some() && running.expected.is_some();
-        let worth = WORTH_A_START.as_millis() * u128::from(waiting.asks_milli);
+        let worth = WORTH_A_START.as_millis() * u128::from(running.asks_milli);
         known && self.rank(waiting).saturating_add(worth) <= self.rank(running)
     }
 }

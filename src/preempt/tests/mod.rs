@@ -155,5 +155,5 @@ fn shares_are_freed_on_one_device() {
     let roles = [(pod("m").share(800, None), 1)];
     let takeover = scene.search_roles(&roles, &[]).expect("room");
     assert_eq!(scene.titles(&takeover), ["z"], "9 for one device; the other costs 10");
-    assert_eq!(takeover.reach, Some(Reach { tier: 0, priority: 0 }));
+    assert_eq!(takeover.reach, Some(Reach::default()));
 }

@@ -166,7 +166,13 @@ impl Scene {
     /// Pods that go together.
     pub(super) fn unit(&mut self, title: &str, pods: &[(&str, u32)], priority: i32, lost_ms: u64) {
         let pods = pods.iter().enumerate().map(|(at, (on, gpus))| self.hold(&format!("{title}-{at}"), on, *gpus)).collect();
-        self.units.push(Unit { title: title.into(), pods, reach: Reach { tier: 0, priority }, lost_ms, budgets: Vec::new() });
+        self.units.push(Unit {
+            title: title.into(),
+            pods,
+            reach: Reach { tier: 0, priority, ..Reach::default() },
+            lost_ms,
+            budgets: Vec::new(),
+        });
     }
 
     /// One pod of a unit, which may go alone.

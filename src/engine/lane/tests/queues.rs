@@ -224,9 +224,9 @@ fn jobs_of_a_queue_take_turns_by_its_order_and_none_takes_back_what_it_gave() {
     assert_eq!(evicted(&mut run), 0, "nobody is stopped as soon as it started");
     run.now = run.now + Duration::from_secs(300);
     run.wait(31);
-    assert_eq!(let_go(&mut run), ["long0"], "all lose as much, and have hours before them");
+    assert_eq!(let_go(&mut run), ["long5"], "all lose as much, and it is the last of the order");
     run.bind("short");
-    run.create(job("again", "long0", 9000));
+    run.create(job("again", "long5", 9000));
     run.now = run.now + Duration::from_secs(300);
     run.wait(31);
     assert_eq!(evicted(&mut run), 0);
