@@ -50,6 +50,7 @@ impl Engine {
     }
 
     pub(super) fn pod_deleted(&mut self, now: Time, uid: &PodUid) {
+        self.note_run(now, uid);
         self.queues.service.gone(now, uid);
         if self.book.drop_plain(uid) {
             self.lane.gained();

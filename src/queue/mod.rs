@@ -5,14 +5,17 @@
 //! decay.rs    what was had of late, in whole numbers       ledger.rs  what is held and was had, up the hierarchy
 //! limits.rs   maximum, guarantee, borrowing, reclaim       next.rs    which queue is served next
 //! service.rs  how long each job ran and what it had, for orders that go by it
+//! durations.rs  how long earlier runs of an owner took, for who asks when room comes free
 //! ```
 
 mod decay;
+mod durations;
 mod ledger;
 mod limits;
 mod next;
 mod service;
 
+pub use durations::{Durations, Expectation};
 pub use ledger::{Asks, Ledger};
 pub use limits::{BoxLimit, Exceeded, Right, Spare};
 pub use next::Head;

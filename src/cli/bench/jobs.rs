@@ -84,7 +84,7 @@ struct Says {
     order: Option<&'static str>,
     /// Owners say how long their jobs run.
     durations: bool,
-    /// Room is kept for gangs that have waited a day. First come, first served with backfill keeps none.
+    /// Room is kept for gangs that have waited too long. First come, first served with backfill keeps none.
     keeps_room: bool,
 }
 
@@ -96,8 +96,9 @@ const ORDERS: &[Order] = &[
     ("srtf", Who::Ours(Says { order: Some("srtf"), durations: true, keeps_room: false }), Some("SRTF")),
     ("srsf", Who::Ours(Says { order: Some("srsf"), durations: true, keeps_room: false }), Some("SRSF")),
     ("las", Who::Ours(Says { order: Some("las"), durations: false, keeps_room: false }), Some("Tiresias-L")),
-    ("default", Who::Ours(Says { order: None, durations: false, keeps_room: false }), None),
-    ("keeps-room", Who::Ours(Says { order: None, durations: false, keeps_room: true }), None),
+    ("default", Who::Ours(Says { order: None, durations: true, keeps_room: true }), None),
+    ("silent", Who::Ours(Says { order: None, durations: false, keeps_room: true }), None),
+    ("keeps-none", Who::Ours(Says { order: None, durations: false, keeps_room: false }), None),
     ("fifo", Who::Fifo, None),
     ("fifo-backfill", Who::FifoBackfill, None),
     ("counts-srtf", Who::Counts(|| Key::RemainingTime), Some("SRTF")),

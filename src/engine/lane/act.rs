@@ -53,7 +53,7 @@ impl Engine {
 
     /// Enters a gang among those that wait for a plan, or takes it out.
     pub(super) fn take_turn(&mut self, now: Time, id: &GangId) {
-        self.review_kept_for(id);
+        self.review_kept_for(now, id);
         let Some(gang) = self.lane.gangs.get(id) else { return };
         let joins = matches!(gang.phase, Phase::Released { .. } | Phase::Bound) && gang.tally.waiting > 0;
         let waits = gang.phase == Phase::Queued || joins;
@@ -195,6 +195,7 @@ impl Engine {
     pub(in crate::engine) fn lane_tick(&mut self, now: Time) {
         self.lane.failures.expire(now);
         self.look_at_turns(now);
+        self.look_at_patience(now);
         let stood_still = self.lane.stood_still(now);
         self.lane.ticked_at = Some(now);
         // Of what runs or waits for room there may be many, and time changes nothing about it.

@@ -10,6 +10,7 @@ mod ask;
 mod capacity;
 mod closed;
 mod defrag;
+mod durations;
 mod ended;
 mod ledger;
 mod missing;
@@ -38,6 +39,7 @@ use crate::book::{Holder, HolderState};
 use crate::gang::Planned;
 use crate::gang::life::{Members, Phase};
 use crate::model::{GangId, GangKind, GangRef, GangSpec, NodeName, Pod, PodKey, PodUid, Refusal, Time};
+use crate::queue::Durations;
 
 /// Gangs and their members.
 #[derive(Debug, Default)]
@@ -70,6 +72,11 @@ pub(super) struct Lane {
     ticked_at: Option<Time>,
     /// Room that is kept for a gang which has waited too long.
     kept: Option<reserve::Kept>,
+    /// When it was last looked at who has waited too long.
+    patience_looked_at: Time,
+    /// Until then no room is kept of which nobody knows when it comes free.
+    rests_until: Time,
+    durations: Durations,
     /// By priority, who came last of those that have started: who came before and waits was passed.
     started: BTreeMap<i32, (Time, u64)>,
     /// Members that ask for no devices: they count, and need no place from us.
@@ -476,7 +483,7 @@ impl Engine {
             && let Some(gang) = self.lane.gangs.remove(id)
         {
             self.drop_claim(now, id);
-            self.review_kept_for(id);
+            self.review_kept_for(now, id);
             self.lane.ready.remove(id);
             self.lane.refused.remove(&gang.turn);
             for seat in gang.vacant {

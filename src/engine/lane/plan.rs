@@ -116,7 +116,7 @@ impl Engine {
             load: (pod.cpu_milli, pod.memory_bytes, pod.priority),
             profile: pod.profile.clone(),
             priority_class: pod.priority_class.clone(),
-            expected: pod.expected,
+            expected: self.expected(pod).map(|expected| expected.most),
             rank: self.entry(now, gang).rank,
         })
     }

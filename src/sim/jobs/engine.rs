@@ -32,6 +32,8 @@ pub struct Gangplank<'a> {
     /// Pods whose gate is off, for kube-scheduler's turn.
     released: VecDeque<PodUid>,
     moves: Vec<Move>,
+    /// When room began to be kept, by job.
+    kept_s: BTreeMap<usize, u64>,
     look_every_s: Option<u64>,
     looks_at_s: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl<'a> Gangplank<'a> {
             by_pod: BTreeMap::new(),
             released: VecDeque::new(),
             moves: Vec::new(),
+            kept_s: BTreeMap::new(),
             look_every_s,
             looks_at_s: None,
         };
@@ -75,6 +78,18 @@ impl<'a> Gangplank<'a> {
     /// What of the engine's book does not hold and should.
     pub fn violations(&mut self) -> Vec<Violation> {
         self.engine.violations()
+    }
+
+    /// When room began to be kept for a job, in seconds from the first arrival on.
+    pub fn room_kept_s(&self, job: usize) -> Option<u64> {
+        self.kept_s.get(&job).copied()
+    }
+
+    fn note_kept_room(&mut self) {
+        let Some((id, since)) = self.engine.room_kept() else { return };
+        if let Some(job) = self.jobs.keys().copied().find(|job| self.trace.jobs[*job].name == id.key.name) {
+            self.kept_s.entry(job).or_insert((since - START).as_secs());
+        }
     }
 
     fn step(&mut self, input: Input<'_>) -> Answer {
@@ -265,7 +280,9 @@ impl Arbiter for Gangplank<'_> {
         // An owner that was suspended goes on at the tick after its pods are gone.
         for _ in 0..2 {
             self.step(Input::Tick);
+            self.note_kept_room();
             self.settle();
+            self.note_kept_room();
         }
         self.looks_at_s = self.look_every_s.filter(|_| !self.jobs.is_empty()).map(|every_s| now_s + every_s);
         std::mem::take(&mut self.moves)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::run::{NAMES, Run, gated, member, uid};
 use crate::model::fixtures::pod;
-use crate::model::{Pod, PodPhase, Reason};
+use crate::model::{OwnerRef, Pod, PodKey, PodPhase, Reason};
 
 /// How long the built-in profile waits.
 const PATIENCE_S: u64 = 86_400;
@@ -15,11 +15,17 @@ struct Stream {
     next: usize,
     running: Vec<String>,
     expected_s: Option<u64>,
+    /// Its pods are of Jobs that are numbered.
+    owned: bool,
 }
 
 impl Stream {
     fn new(expected_s: Option<u64>) -> Self {
-        let mut stream = Self { run: Run::new(), next: 0, running: Vec::new(), expected_s };
+        Self::of(expected_s, false)
+    }
+
+    fn of(expected_s: Option<u64>, owned: bool) -> Self {
+        let mut stream = Self { run: Run::new(), next: 0, running: Vec::new(), expected_s, owned };
         (0..2 * NAMES.len()).for_each(|_| assert!(stream.comes()));
         stream
     }
@@ -29,7 +35,10 @@ impl Stream {
         let name = format!("small-{:04}", self.next);
         self.next += 1;
         let expected = self.expected_s.map(Duration::from_secs);
-        self.run.create(gated(Pod { expected, created_at: self.run.now, ..pod(&name).gpus(4) }));
+        let key = PodKey::new("default", name.clone());
+        let job = OwnerRef { api_version: "batch/v1".into(), kind: "Job".into(), key, uid: name.as_str().into() };
+        let controller = self.owned.then_some(job);
+        self.run.create(gated(Pod { expected, controller, created_at: self.run.now, ..pod(&name).gpus(4) }));
         self.binds(name)
     }
 
@@ -78,6 +87,10 @@ impl Stream {
         for name in ["a", "b", "c"] {
             self.run.create(gated(Pod { created_at: self.run.now, ..member(name, 3, 8) }));
         }
+    }
+
+    fn passes(&mut self, seconds: u64) {
+        self.run.now = self.run.now + Duration::from_secs(seconds);
     }
 
     fn gang_runs(&self) -> bool {
@@ -146,4 +159,53 @@ fn room_is_free_for_all_again_when_the_gang_is_gone() {
     assert!(!stream.comes());
     ["a", "b", "c"].into_iter().for_each(|name| stream.run.delete(name));
     assert!(!stream.run.pods[&uid(&stream.last())].gated, "who was turned away starts");
+}
+
+#[test]
+fn what_earlier_runs_of_the_same_owner_took_tells_when_the_gang_can_start() {
+    let mut stream = Stream::of(None, true);
+    stream.passes(100_000);
+    for _ in 0..12 {
+        stream.ends();
+        assert!(stream.comes());
+    }
+    stream.gang();
+    stream.passes(50_000);
+    stream.ends_in_rack("r2");
+    assert!(stream.comes(), "it passes");
+    stream.passes(40_000);
+    stream.ends_in_rack("r1");
+    let story = stream.story();
+    let told = story.contains("start expected in 0 to 999") || story.contains("start expected in 0 to 10000");
+    assert!(told && story.contains("by earlier runs of the owners of the 5 pods"), "{story}");
+    assert!(!stream.comes(), "a run of this owner may take longer than that");
+    stream.withdraw_last();
+    stream.expected_s = Some(5000);
+    assert!(stream.comes(), "who says that it ends before goes first");
+}
+
+#[test]
+fn a_gang_that_runs_for_long_waits_ten_times_as_long_before_room_is_kept() {
+    let mut stream = Stream::new(Some(200_000));
+    for name in ["a", "b", "c"] {
+        let expected = Some(Duration::from_secs(PATIENCE_S));
+        stream.run.create(gated(Pod { expected, created_at: stream.run.now, ..member(name, 3, 8) }));
+    }
+    for (passes_s, kept) in [(9 * PATIENCE_S, false), (PATIENCE_S, true)] {
+        stream.passes(passes_s);
+        stream.ends_in_rack("r2");
+        stream.comes();
+        stream.ends_in_rack("r1");
+        stream.comes();
+        assert_eq!(stream.story().contains("nodes are kept for it"), kept, "{}", stream.story());
+    }
+}
+
+#[test]
+fn more_urgent_work_is_not_kept_out() {
+    let mut stream = a_day_later(None);
+    assert!(!stream.comes());
+    stream.withdraw_last();
+    stream.run.create(gated(Pod { priority: 10, created_at: stream.run.now, ..pod("urgent").gpus(4) }));
+    assert!(!stream.run.pods[&uid("urgent")].gated);
 }
