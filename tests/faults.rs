@@ -1,13 +1,13 @@
 //! Random fault schedules over the whole simulated cluster, and the museum of mistakes that they must catch
-//! (docs/simulation.md). A share of the seeds runs always; `GANGPLANK_LONG=1` runs 10,000 on all cores.
+//! (docs/simulation.md). A share of the seeds runs always; `GANGPLANK_LONG=1` runs 10,000 of each kind on all cores.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use gangplank::sim::faults::{Broken, Flaw, Options, museum, run, shrink};
+use gangplank::sim::faults::{Broken, Flaw, Options, RIVALRY_FROM, Report, museum, run, shrink};
 
-/// Seeds of the share, and of the whole.
+/// Seeds of the share, and of the whole, of each kind: without rivalry for room, and with it.
 const SHARE: u64 = 100;
 const WHOLE: u64 = 10_000;
 /// Seeds among which another one is looked for that catches a mistake, where its own does not any more.
@@ -31,11 +31,12 @@ fn told(broken: &Broken, flaw: Option<Flaw>) -> String {
     format!("{smallest}\nsee it again: {}\n", command(broken.seed, flaw, &without))
 }
 
-/// Runs seeds on all cores; the failures, lowest seed first.
-fn storm(seeds: std::ops::Range<u64>, options: &Options, enough: usize) -> Vec<Broken> {
+/// Runs seeds on all cores; the failures, lowest seed first, and how many were decided to go for others, in how many decisions.
+fn storm(seeds: std::ops::Range<u64>, options: &Options, enough: usize) -> (Vec<Broken>, [u64; 2]) {
     let next = AtomicU64::new(seeds.start);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let failed: Mutex<Vec<Broken>> = Mutex::default();
+    let went = [AtomicU64::new(0), AtomicU64::new(0)];
     let lock = || failed.lock().unwrap_or_else(PoisonError::into_inner);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -45,8 +46,12 @@ fn storm(seeds: std::ops::Range<u64>, options: &Options, enough: usize) -> Vec<B
                     if seed >= seeds.end || lock().len() >= enough {
                         return;
                     }
-                    if let Err(broken) = run(seed, options) {
-                        lock().push(*broken);
+                    match run(seed, options) {
+                        Ok(Report { victims, decisions, .. }) => {
+                            went[0].fetch_add(victims, Ordering::Relaxed);
+                            went[1].fetch_add(decisions, Ordering::Relaxed);
+                        }
+                        Err(broken) => lock().push(*broken),
                     }
                 }
             });
@@ -54,23 +59,41 @@ fn storm(seeds: std::ops::Range<u64>, options: &Options, enough: usize) -> Vec<B
     });
     let mut failed = std::mem::take(&mut *lock());
     failed.sort_by_key(|broken| broken.seed);
-    failed
+    (failed, went.map(AtomicU64::into_inner))
 }
 
 #[test]
 fn no_schedule_of_faults_breaks_a_promise() {
-    let seeds = if is_long() { WHOLE } else { SHARE };
-    let failed = storm(0..seeds, &Options::default(), 3);
+    none_breaks(0);
+    eprintln!("{} schedules, 0 violations", count());
+}
+
+#[test]
+fn no_schedule_with_preemption_queues_and_repair_breaks_a_promise() {
+    let [victims, decisions] = none_breaks(RIVALRY_FROM);
+    eprintln!("{} schedules, {victims} victims of {decisions} decisions, 0 violations", count());
+    assert!(victims > decisions && decisions > count(), "who rivals for nothing proves nothing");
+}
+
+/// How many seeds of each kind are run.
+fn count() -> u64 {
+    if is_long() { WHOLE } else { SHARE }
+}
+
+/// Runs as many seeds from there on; how many pods were to go for others, in how many decisions.
+fn none_breaks(from: u64) -> [u64; 2] {
+    let seeds = count();
+    let (failed, went) = storm(from..from + seeds, &Options::default(), 3);
     if let Some(first) = failed.first() {
         let others: Vec<String> = failed.iter().skip(1).map(|broken| format!("seed {}: {}", broken.seed, broken.invariant)).collect();
         panic!("\n{}others: {others:?}", told(first, None));
     }
-    eprintln!("{seeds} schedules, 0 violations");
+    went
 }
 
 #[test]
 fn the_same_seed_decides_the_same() {
-    for seed in (0..SHARE).step_by(20) {
+    for seed in (0..SHARE).step_by(20).chain((RIVALRY_FROM..RIVALRY_FROM + SHARE).step_by(20)) {
         let (first, second) = (run(seed, &Options::default()), run(seed, &Options::default()));
         assert_eq!(first, second, "seed {seed}");
     }
@@ -79,10 +102,11 @@ fn the_same_seed_decides_the_same() {
 /// A simulator that does not catch mistakes proves nothing by finding none.
 #[test]
 fn every_mistake_of_the_museum_is_caught_and_nothing_without_it() {
-    assert!(museum::ALL.len() >= 15 && Flaw::ALL.iter().all(|flaw| museum::ALL.iter().any(|piece| piece.flaw == *flaw)));
+    assert!(museum::ALL.len() >= 25 && Flaw::ALL.iter().all(|flaw| museum::ALL.iter().any(|piece| piece.flaw == *flaw)));
     for piece in museum::ALL {
         let with = Options { flaw: Some(piece.flaw), ..Options::default() };
-        let seeds = std::iter::once(piece.seed).chain(0..if is_long() { WHOLE } else { HUNTED });
+        let most = if is_long() { WHOLE } else { HUNTED };
+        let seeds = std::iter::once(piece.seed).chain(0..most).chain(RIVALRY_FROM..RIVALRY_FROM + most);
         let Some(seed) = seeds.into_iter().find(|seed| run(*seed, &with).is_err()) else {
             panic!("{:?} is not caught any more: {}", piece.flaw, hunt(piece.flaw));
         };
@@ -98,7 +122,8 @@ fn every_mistake_of_the_museum_is_caught_and_nothing_without_it() {
 /// How to find another seed that catches a mistake.
 fn hunt(flaw: Flaw) -> String {
     format!(
-        "GANGPLANK_FLAW={flaw:?} GANGPLANK_SEEDS=0-{WHOLE} cargo test --release --no-default-features --test faults survey -- --nocapture"
+        "GANGPLANK_FLAW={flaw:?} GANGPLANK_SEEDS=0-{} cargo test --release --no-default-features --test faults survey -- --nocapture",
+        RIVALRY_FROM + WHOLE
     )
 }
 
@@ -119,11 +144,11 @@ fn survey() {
     let (from, to) = seeds.split_once('-').map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())).unwrap();
     let began = std::time::Instant::now();
     let enough = if flaw().is_some() { 4 } else { usize::MAX };
-    let failed = storm(from..to, &Options { flaw: flaw(), ..Options::default() }, enough);
+    let (failed, [victims, decisions]) = storm(from..to, &Options { flaw: flaw(), ..Options::default() }, enough);
     for broken in &failed {
         eprintln!("{broken}");
     }
-    eprintln!("{} of {} broke something, {:?}", failed.len(), to - from, began.elapsed());
+    eprintln!("{} of {} broke something, {victims} victims of {decisions} decisions, {:?}", failed.len(), to - from, began.elapsed());
 }
 
 fn flaw() -> Option<Flaw> {

@@ -85,6 +85,9 @@ impl Engine {
         let until = now + BINDING_UNKNOWN;
         let undecided = self.book.holder(&pod.uid).is_some_and(|holder| matches!(holder.state, HolderState::Binding { .. }));
         if let Some(grant) = self.held_there(pod, node) {
+            if !undecided {
+                self.entitled_still(pod)?;
+            }
             self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until, undecided });
             return Ok(grant);
         }
@@ -103,6 +106,19 @@ impl Engine {
         let grant = entry.grant_from(&shape, left_milli).map_err(|(reason, _)| self.story(pod, &names, &[(reason, 1)]))?;
         self.hold(now, pod, node.clone(), Some(grant.clone()), HolderState::Binding { until, undecided: false });
         Ok(grant)
+    }
+
+    /// Whether its queue can still have what is held for it: a Binding of a process before this one may have landed since. What is
+    /// held stays held until its deadline.
+    fn entitled_still(&mut self, pod: &Pod) -> Result<(), Refusal> {
+        if self.queues.rules().is_empty() {
+            return Ok(());
+        }
+        let mark = self.book.checkpoint();
+        self.book.release(&pod.uid);
+        let entitled = self.entitled(&[(pod, 1)]);
+        self.book.rollback(mark);
+        entitled
     }
 
     /// The grant that is held for a pod on a node, if nobody took any of it meanwhile and it is what the pod asks for

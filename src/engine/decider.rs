@@ -58,6 +58,8 @@ pub(super) struct Record {
     /// The last text that people were told, and when.
     pub(super) told: Option<(Time, String)>,
     pub(super) trace: Option<Arc<Trace>>,
+    /// The watch, or a list, has shown it: a question may be about a pod that is gone.
+    pub(super) shown: bool,
 }
 
 /// What happened since the start.
@@ -285,7 +287,16 @@ impl Engine {
 
     /// The record of a pod, with the newest view of it.
     pub(super) fn record(&mut self, now: Time, pod: &Pod) -> &mut Record {
-        let fresh = || Record { pod: pod.clone(), first_seen_at: now, seen_at: now, refused: None, said: None, told: None, trace: None };
+        let fresh = || Record {
+            pod: pod.clone(),
+            first_seen_at: now,
+            seen_at: now,
+            refused: None,
+            said: None,
+            told: None,
+            trace: None,
+            shown: false,
+        };
         let record = self.pods.entry(pod.uid.clone()).or_insert_with(fresh);
         record.seen_at = now;
         record

@@ -30,7 +30,7 @@ impl Engine {
         }
         let (bound, uid) = (pod.node.is_some(), pod.uid.clone());
         let record = self.record(now, &pod);
-        record.pod = pod;
+        (record.pod, record.shown) = (pod, true);
         if bound {
             record.refused = None;
         }

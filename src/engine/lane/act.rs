@@ -21,6 +21,7 @@ impl Engine {
             if (phase == gang.phase && act == Act::Rest) || (act == Act::Undo && self.lane.stood_still(now)) {
                 break;
             }
+            let again = matches!(gang.phase, Phase::Undoing { .. });
             if let Some(gang) = self.lane.gangs.get_mut(id) {
                 if gang.phase == Phase::Collecting {
                     gang.refusal = None;
@@ -35,6 +36,7 @@ impl Engine {
                 Act::GiveBack => self.give_back(now, id),
                 Act::Release => self.release_members(id),
                 Act::Remind => self.remind(id),
+                Act::Undo if again && self.nobody_goes(id) => self.go_forward(now, id),
                 Act::Undo => self.undo(now, id),
                 Act::Resume => self.resume(id),
                 Act::Lapse => self.lapse(now, id),
@@ -157,6 +159,21 @@ impl Engine {
         }
         let why = "the rest of its gang cannot start";
         self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why, force: false }));
+    }
+
+    /// Members were told to go, and none does: a disruption budget is in the way, or the word was lost.
+    fn nobody_goes(&self, id: &GangId) -> bool {
+        let Some(gang) = self.lane.gangs.get(id) else { return false };
+        let bound = gang.at(|step| step == Step::Bound);
+        let mut pods = bound.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod);
+        self.lane.spec(id).is_none_or(|spec| spec.suspend.is_none()) && pods.all(|pod| !pod.deleting && self.suspendable(pod).is_none())
+    }
+
+    /// Others are planned beside members that stay, for as long as a release lasts. Then these are told to go again.
+    fn go_forward(&mut self, now: Time, id: &GangId) {
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            gang.phase = Phase::released(now);
+        }
     }
 
     /// The owner of a pod that can be suspended, as the pod's controller says it.

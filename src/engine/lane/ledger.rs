@@ -2,8 +2,9 @@
 //! metrics, and remembers who took whose room, so that no two take it in turn under any rule.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use crate::model::{GangId, PodKey, Time};
+use crate::model::{PodKey, Time};
 use crate::preempt::Cost;
 
 /// Entries kept; older ones are forgotten.
@@ -33,12 +34,12 @@ pub struct Eviction {
 pub(in crate::engine) struct Ledger {
     entries: VecDeque<Eviction>,
     counts: BTreeMap<&'static str, u64>,
-    /// Victim and preemptor.
-    pairs: BTreeSet<(GangId, GangId)>,
+    /// Victim and preemptor, as jobs: their pods are others after each start.
+    pairs: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 impl Ledger {
-    pub(super) fn add(&mut self, victim: GangId, preemptor: GangId, entry: Eviction) {
+    pub(super) fn add(&mut self, victim: Arc<str>, preemptor: Arc<str>, entry: Eviction) {
         *self.counts.entry(entry.kind).or_default() += 1;
         if self.pairs.len() >= KEPT {
             self.pairs.pop_first();
@@ -51,7 +52,7 @@ impl Ledger {
     }
 
     /// Whether one went for the other once.
-    pub(super) fn went_for(&self, victim: &GangId, preemptor: &GangId) -> bool {
+    pub(super) fn went_for(&self, victim: &Arc<str>, preemptor: &Arc<str>) -> bool {
         self.pairs.contains(&(victim.clone(), preemptor.clone()))
     }
 

@@ -127,6 +127,17 @@ impl Engine {
         *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
         self.lane.refused.insert(turn);
         self.tell_gang(now, &id, refusal);
+        self.clear_nominations(&id);
+    }
+
+    /// Nominations that nothing stands behind any more: of a process before this one, or whose withdrawal was lost. kube-scheduler keeps
+    /// the room of gated pods, too, and does not look at these: nobody else would clear them.
+    fn clear_nominations(&mut self, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id) else { return };
+        for (uid, _) in gang.members.iter().filter(|(_, step)| **step == Step::Waiting) {
+            let stale = self.pods.get(uid).map(|record| &record.pod).filter(|pod| pod.gated && pod.nominated.is_some());
+            self.effects.extend(stale.map(|pod| Effect::Nominate { pod: reference(pod), node: None }));
+        }
     }
 
     /// Says why a gang waits: in explain, in its members' conditions, and to people once for each reason.
@@ -170,7 +181,16 @@ impl Engine {
         let known = gang.offered.as_ref().filter(|(at, _)| !joining && offered.is_none() && now - *at <= OFFERED);
         let known: Option<Vec<NodeName>> = known.map(|(_, nodes)| nodes.iter().cloned().collect());
         let all = self.roster(id, &waiting, usize::MAX);
-        self.entitled(&all.by_role().collect::<Vec<_>>())?;
+        // Fewer can start: those that are left join when there is room, each as it can.
+        let fewer = if joining { 1 } else { needed };
+        if let Err(refusal) = self.entitled(&all.by_role().collect::<Vec<_>>()) {
+            if fewer >= waiting.len() {
+                return Err(refusal);
+            }
+            let some = self.roster(id, &waiting, fewer);
+            self.entitled(&some.by_role().collect::<Vec<_>>())?;
+            return self.place(now, id, &some, offered);
+        }
         if let Some(nodes) = known {
             // What one member cannot leave, the others can go to.
             let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
@@ -182,15 +202,9 @@ impl Engine {
             return Ok(());
         }
         match self.place(now, id, &all, offered) {
-            // Fewer can start: those that are left join when there is room.
-            Err(_) if !joining && needed < waiting.len() => {
-                let some = self.roster(id, &waiting, needed);
+            Err(_) if fewer < waiting.len() => {
+                let some = self.roster(id, &waiting, fewer);
                 self.place(now, id, &some, offered)
-            }
-            // Each joins as it can.
-            Err(_) if joining && waiting.len() > 1 => {
-                let one = self.roster(id, &waiting, 1);
-                self.place(now, id, &one, offered)
             }
             placed => placed,
         }

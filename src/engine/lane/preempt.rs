@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::ledger::Eviction;
+use super::queues::job_of;
 use super::units::Takeable;
 use super::{STAND_IN, Step};
 use crate::book::{Book, Holder, HolderState, Load, Take, takes};
@@ -14,7 +15,7 @@ use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine, Event};
 use crate::gang::Context;
 use crate::gang::life::{NOMINATION, Phase, UNDO, VICTIMS};
-use crate::model::{GangId, GangKind, NodeName, OwnerRef, Pod, PodKey, PodUid, Reason, Refusal, Time};
+use crate::model::{Amount, GangId, GangKind, NodeName, OwnerRef, Pod, PodKey, PodUid, Reason, Refusal, Time};
 use crate::preempt::rules::{self, Standing};
 use crate::preempt::{Ask, Reach, Takeover, Unit, search};
 
@@ -52,10 +53,18 @@ enum Stage {
     Lapsed,
 }
 
+/// Whose room a gang would take.
+#[derive(Debug)]
+struct Found {
+    takeover: Takeover,
+    takeable: Takeable,
+    standing: Standing,
+    notice: Duration,
+}
+
 #[derive(Clone, Debug)]
 struct Victim {
     unit: Unit,
-    gang: GangId,
     kind: &'static str,
 }
 
@@ -66,14 +75,26 @@ impl Engine {
         if gang.tally.planned + gang.tally.bound > 0 || self.lane.claims.contains_key(id) || !is_lack_of_room(&refusal.reason) {
             return false;
         }
+        let Some(found) = self.find_room(now, id) else { return false };
+        self.claim_room(now, id, &found);
+        self.move_claim(now, id);
+        true
+    }
+
+    /// Who would have to go for a gang.
+    fn find_room(&mut self, now: Time, id: &GangId) -> Option<Found> {
+        let gang = self.lane.gangs.get(id)?;
         let waiting = gang.at(|step| step == Step::Waiting);
         let needed = self.lane.size(id, gang).map_or(usize::MAX, |(_, min)| min as usize);
         let roster = self.roster(id, &waiting, needed);
-        let Some(lead) = roster.first() else { return false };
-        let rules = self.rules(lead);
+        let rules = self.rules(roster.first()?);
         // Where a queue's amounts are whole boxes, it depends on the boxes that the queue has already what more room would be of use.
         if !rules.profile.preemption.enabled || !self.box_limits(&roster.by_role().collect::<Vec<_>>()).is_empty() {
-            return false;
+            return None;
+        }
+        // Nobody goes for a pod that only a question was about: it may be gone.
+        if waiting.iter().any(|uid| self.pods.get(uid).is_none_or(|record| !record.shown)) {
+            return None;
         }
         let pods = || waiting.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod);
         let never_preempts = pods().any(|pod| pod.never_preempts);
@@ -81,26 +102,21 @@ impl Engine {
         let standing = Standing { priority, never_preempts, ..Standing::default() };
         let takeable = self.takeable(now, id, standing);
         if takeable.units.is_empty() {
-            return false;
+            return None;
         }
         let group = roster.group(id);
         let (profile, scorer) = (&rules.profile, &rules.scorer);
         let context = Context { fabric: &self.fabric, profile, scorer, offered: None, state: HolderState::Planned, now };
         let Takeable { units, allowances, going, .. } = &takeable;
         let ask = Ask { context, group: &group, units, allowances, going, steps_max: Ask::STEPS_MAX };
-        let Some(takeover) = search(&mut self.book, &ask) else { return false };
-        let notice = rules.profile.preemption.notice;
-        self.claim_room(now, (id, standing), &takeover, &takeable, notice);
-        true
+        let takeover = search(&mut self.book, &ask)?;
+        Some(Found { takeover, takeable, standing, notice: rules.profile.preemption.notice })
     }
 
-    fn claim_room(&mut self, now: Time, (id, standing): (&GangId, Standing), takeover: &Takeover, takeable: &Takeable, notice: Duration) {
-        let victim = |place: &usize| {
-            let (gang, kind) = takeable.of[*place].clone();
-            Victim { unit: takeable.units[*place].clone(), gang, kind }
-        };
+    fn claim_room(&mut self, now: Time, id: &GangId, Found { takeover, takeable, standing, notice }: &Found) {
+        let victim = |place: &usize| Victim { unit: takeable.units[*place].clone(), kind: takeable.of[*place].1 };
         let victims: Vec<Victim> = takeover.victims.iter().map(victim).collect();
-        let why = words(takeover, standing);
+        let why = words(takeover, *standing);
         let places: BTreeMap<PodUid, NodeName> =
             takeover.plan.members.iter().map(|planned| (planned.member.uid.clone(), planned.node.clone())).collect();
         let awaited: BTreeSet<PodUid> = takeover.awaited.iter().cloned().collect();
@@ -142,10 +158,9 @@ impl Engine {
         self.queues.claim(id.clone(), asks);
         self.lane.claims.insert(id.clone(), claim);
         if let Some(gang) = self.lane.gangs.get_mut(id) {
-            gang.phase = Phase::Preempting { until: now + NOMINATION + notice + VICTIMS };
+            gang.phase = Phase::Preempting { until: now + NOMINATION + *notice + VICTIMS };
         }
         self.tell_gang(now, id, &story);
-        self.move_claim(now, id);
     }
 
     /// Goes on with what is on its way out for a gang, as far as it can be.
@@ -173,6 +188,18 @@ impl Engine {
         }
     }
 
+    /// It was chosen, and nobody told it to go yet.
+    pub(super) fn may_stay(&self, uid: &PodUid) -> bool {
+        let claim = self.lane.awaited.get(uid).and_then(|id| self.lane.claims.get(id));
+        claim.is_some_and(|claim| matches!(claim.stage, Stage::Nominating { .. } | Stage::Noticed { .. }))
+    }
+
+    /// Whether somebody waits for a pod to be gone.
+    #[cfg(test)]
+    pub(in crate::engine) fn is_awaited(&self, uid: &PodUid) -> bool {
+        self.lane.awaited.contains_key(uid)
+    }
+
     fn set_stage(&mut self, id: &GangId, stage: Stage) {
         self.lane.claims.entry(id.clone()).and_modify(|claim| claim.stage = stage);
     }
@@ -184,7 +211,7 @@ impl Engine {
     }
 
     fn give_notice(&mut self, id: &GangId, at: Option<Time>) {
-        let Some(claim) = self.lane.claims.get(id) else { return };
+        let Some(claim) = self.lane.claims.get(id).filter(|_| self.synced) else { return };
         let pods = claim.victims.iter().flat_map(|victim| &victim.unit.pods).filter_map(|uid| self.pods.get(uid));
         let notices: Vec<Effect> = pods.map(|record| Effect::Notice { pod: reference(&record.pod), at }).collect();
         self.effects.extend(notices);
@@ -192,14 +219,17 @@ impl Engine {
 
     /// The last look before anybody goes: who is told to go is written down, and why.
     fn tell_to_go(&mut self, now: Time, id: &GangId) {
-        if self.planned_without_them(now, id) {
+        if self.planned_without_them(now, id) || !self.is_still_needed(now, id) {
             return;
         }
         self.set_stage(id, Stage::Evicting);
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            gang.phase = Phase::Preempting { until: now + VICTIMS };
+        }
         let Some(claim) = self.lane.claims.get(id) else { return };
         let preemptor = title(id);
         let mut entries = Vec::new();
-        for Victim { unit, gang, kind } in &claim.victims {
+        for Victim { unit, kind } in &claim.victims {
             let pods: Vec<&Pod> = unit.pods.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
             for pod in &pods {
                 let note = format!("{} makes room for {preemptor}: {}", unit.title, claim.why);
@@ -214,10 +244,38 @@ impl Engine {
                 cost: unit.cost(),
                 kind,
             };
-            entries.push((gang.clone(), entry));
+            entries.extend(pods.first().map(|pod| (job_of(pod), entry)));
         }
-        entries.into_iter().for_each(|(victim, entry)| self.lane.ledger.add(victim, id.clone(), entry));
+        let own = claim.places.keys().find_map(|uid| self.pods.get(uid)).map(|record| job_of(&record.pod)).unwrap_or_default();
+        entries.into_iter().for_each(|(victim, entry)| self.lane.ledger.add(victim, own.clone(), entry));
         self.ask_to_go(now, id);
+    }
+
+    /// Looks for victims once more, as gangs, budgets, queues and nodes are by now. True if none is another than those who were chosen:
+    /// perhaps fewer. Else the gang begins anew with those who are found, or waits as any other.
+    fn is_still_needed(&mut self, now: Time, id: &GangId) -> bool {
+        let Some(before) = self.lift_claim(id) else { return false };
+        let found = self.find_room(now, id);
+        let chosen: BTreeSet<&PodUid> = before.victims.iter().flat_map(|victim| &victim.unit.pods).collect();
+        let units = |found: &Found| found.takeover.victims.iter().flat_map(|at| found.takeable.units[*at].pods.clone()).collect::<Vec<_>>();
+        let gone_on: Vec<PodUid> = found.as_ref().map(units).unwrap_or_default();
+        let same = gone_on.iter().all(|uid| chosen.contains(uid));
+        if matches!(before.stage, Stage::Noticed { .. }) {
+            let spared = chosen.into_iter().filter(|uid| !gone_on.contains(uid)).filter_map(|uid| self.pods.get(uid));
+            let notices: Vec<Effect> = spared.map(|record| Effect::Notice { pod: reference(&record.pod), at: None }).collect();
+            self.effects.extend(notices);
+        }
+        let Some(found) = found else {
+            self.withdraw_nominations(&before);
+            if let Some(gang) = self.lane.gangs.get_mut(id) {
+                gang.phase = Phase::Queued;
+            }
+            self.gained(now);
+            self.take_turn(now, id);
+            return false;
+        };
+        self.claim_room(now, id, &found);
+        same && !gone_on.is_empty()
     }
 
     /// Through owners all of whose running pods go, so that none counts as failed; else pod by pod.
@@ -347,23 +405,31 @@ impl Engine {
         if matches!(claim.stage, Stage::Noticed { .. }) {
             self.give_notice(id, None);
         }
-        let Some(claim) = self.lane.claims.get(id) else { return };
-        for uid in claim.held.clone() {
-            self.book.release(&uid);
-        }
-        for uid in claim.places.keys().cloned().collect::<Vec<_>>() {
-            let pod = self.pods.get(&uid).map(|record| &record.pod).filter(|pod| pod.node.is_none() && pod.nominated.is_some());
-            self.effects.extend(pod.map(|pod| Effect::Nominate { pod: reference(pod), node: None }));
-        }
-        self.forget_claim(id);
+        let Some(claim) = self.lift_claim(id) else { return };
+        self.withdraw_nominations(&claim);
         self.gained(now);
     }
 
-    fn forget_claim(&mut self, id: &GangId) {
-        self.queues.unclaim(id);
-        if let Some(claim) = self.lane.claims.remove(id) {
-            claim.awaited.iter().for_each(|uid| drop(self.lane.awaited.remove(uid)));
+    fn withdraw_nominations(&mut self, claim: &Claim) {
+        // Without the voice nothing is written: another replica may have nominated them since.
+        for uid in claim.places.keys().filter(|_| self.synced) {
+            let pod = self.pods.get(uid).map(|record| &record.pod).filter(|pod| pod.node.is_none() && pod.nominated.is_some());
+            self.effects.extend(pod.map(|pod| Effect::Nominate { pod: reference(pod), node: None }));
         }
+    }
+
+    /// Nothing is held or waited for any more.
+    fn lift_claim(&mut self, id: &GangId) -> Option<Claim> {
+        let claim = self.forget_claim(id)?;
+        claim.held.iter().for_each(|uid| drop(self.book.release(uid)));
+        Some(claim)
+    }
+
+    fn forget_claim(&mut self, id: &GangId) -> Option<Claim> {
+        self.queues.unclaim(id);
+        let claim = self.lane.claims.remove(id)?;
+        claim.awaited.iter().for_each(|uid| drop(self.lane.awaited.remove(uid)));
+        Some(claim)
     }
 
     /// Time passed, or another replica has the voice.
@@ -409,23 +475,26 @@ impl Engine {
     }
 }
 
-/// What of a member's devices nobody holds but those that are waited for.
+/// What of a member's devices nobody holds but those that are waited for. Of a device that they share the rest is kept, too.
 fn free_part(book: &Book, awaited: &BTreeSet<PodUid>, node: &NodeName, takes: Vec<Take>) -> Vec<Take> {
     let Some(entry) = book.node(node.as_str()) else { return Vec::new() };
     let mut unnamed: BTreeMap<String, u32> = BTreeMap::new();
-    let mut is_free = |take: &Take| {
-        let Some((pool, ledger)) = entry.node.pools.iter().zip(&entry.pools).find(|(pool, _)| pool.resource == take.resource) else {
-            return false;
-        };
+    let free = |take: Take| {
+        let (pool, ledger) = entry.node.pools.iter().zip(&entry.pools).find(|(pool, _)| pool.resource == take.resource)?;
         let Some(place) = take.device.as_ref().and_then(|id| pool.devices.iter().position(|device| device.id == *id)) else {
             let counted = unnamed.entry(take.resource.to_string()).or_default();
             *counted += 1;
-            return *counted <= ledger.free;
+            return (*counted <= ledger.free).then_some(take);
         };
-        let using = ledger.usage.get(place);
-        using.is_some_and(|using| !using.whole.iter().chain(&using.sharers).any(|uid| awaited.contains(uid)))
+        let using = ledger.usage.get(place)?;
+        if !using.whole.iter().chain(&using.sharers).any(|uid| awaited.contains(uid)) {
+            return Some(take);
+        }
+        let left = 1000_u32.saturating_sub(using.share_milli);
+        let milli = left.min(take.milli());
+        (using.whole.is_none() && milli > 0).then_some(Take { amount: Amount::Share { milli, memory_mib: None }, ..take })
     };
-    takes.into_iter().filter(|take| is_free(take)).collect()
+    takes.into_iter().filter_map(free).collect()
 }
 
 fn is_lack_of_room(reason: &Reason) -> bool {

@@ -46,6 +46,7 @@ impl Engine {
         let ids: Vec<GangId> = self.lane.gangs.keys().cloned().collect();
         for id in &ids {
             self.drop_broken_promises(now, id);
+            self.drop_promises_beyond_maxima(now, id);
             let Some(gang) = self.lane.gangs.get_mut(id) else { continue };
             let (planned, bound) = (gang.tally.planned, gang.tally.bound);
             if planned + bound > 0 {
@@ -77,6 +78,23 @@ impl Engine {
                 self.gained(now);
             }
         }
+    }
+
+    /// What was given back before this process began may stand on pods still, and others were promised what it left in their queue.
+    fn drop_promises_beyond_maxima(&mut self, now: Time, id: &GangId) {
+        let Some(gang) = self.lane.gangs.get(id).filter(|gang| gang.tally.bound == 0 && gang.tally.planned > 0) else { return };
+        let members = gang.with_places();
+        let mark = self.book.checkpoint();
+        members.iter().for_each(|uid| drop(self.book.release(uid)));
+        let roster = self.roster(id, &members, usize::MAX);
+        if self.entitled(&roster.by_role().collect::<Vec<_>>()).is_ok() {
+            return self.book.rollback(mark);
+        }
+        self.book.commit(mark);
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            members.iter().for_each(|uid| gang.set(uid, Some(Step::Waiting)));
+        }
+        self.gained(now);
     }
 
     /// Another replica has the voice now: promises that were not written are none.

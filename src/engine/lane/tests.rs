@@ -3,6 +3,7 @@
 mod capacity;
 mod ended;
 mod guarantees;
+mod last_look;
 mod lost;
 mod missing;
 mod preempt;

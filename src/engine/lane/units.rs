@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::queues::job_of;
 use super::rights::Rights;
 use super::{Lane, Step};
 use crate::book::HolderState;
@@ -48,16 +49,18 @@ impl Engine {
             gangs.entry(gang.unwrap_or_else(|| GangId::alone(pod.key.clone(), pod.uid.as_str().into()))).or_default().push(pod);
         }
         let mut rights = self.rights(now, id);
+        let own = self.lane.gangs.get(id).and_then(|gang| self.pods.get(gang.members.keys().next()?)).map(|record| job_of(&record.pod));
         for (other, pods) in gangs {
             // Whoever made room for it once does not get it back from it by force.
-            if other != *id && !self.lane.ledger.went_for(id, &other) {
+            let gave_way = own.as_ref().zip(pods.first()).is_some_and(|(own, pod)| self.lane.ledger.went_for(own, &job_of(pod)));
+            if other != *id && !gave_way {
                 self.enter(now, (preemptor, &other, &pods), &mut rights, &mut takeable);
             }
         }
         takeable
     }
 
-    /// Pods that are going, but for those that were waited for in vain.
+    /// Pods that are going, but for those that were waited for in vain, and those whose room is for another.
     fn going(&self) -> BTreeSet<PodUid> {
         let suspended: BTreeSet<&str> = self.lane.specs.values().filter(|spec| spec.suspended_by_us).map(|spec| &*spec.id.uid).collect();
         let goes = |pod: &Pod| {
@@ -66,7 +69,7 @@ impl Engine {
             pod.deleting || controller.into_iter().chain(gang).any(|uid| suspended.contains(uid))
         };
         let bound = self.pods.values().map(|record| &record.pod).filter(|pod| pod.node.is_some() && goes(pod));
-        bound.map(|pod| pod.uid.clone()).filter(|uid| !self.lane.stuck.contains(uid)).collect()
+        bound.map(|pod| pod.uid.clone()).filter(|uid| !self.lane.stuck.contains(uid) && !self.lane.awaited.contains_key(uid)).collect()
     }
 
     fn enter(&self, now: Time, (preemptor, id, pods): (Standing, &GangId, &[&Pod]), rights: &mut Rights, takeable: &mut Takeable) {
@@ -99,14 +102,19 @@ impl Engine {
             return;
         }
         let needed = self.lane.size(id, gang).map_or(usize::MAX, |(_, min)| min as usize);
-        let bound = gang.members.values().filter(|step| **step == Step::Bound).count();
+        let going = &takeable.going;
+        let runs = |(uid, step): (&PodUid, &Step)| *step == Step::Bound && !going.contains(uid) && !self.lane.awaited.contains_key(uid);
+        let bound = gang.members.iter().filter(|member| runs(*member)).count();
+        // What becomes of a Binding on its way is not known: nobody would go with the others. Nor is it sure that those go who are
+        // chosen for another and were not told yet.
+        let whole = bound == pods.len() && !gang.members.keys().any(|uid| self.may_stay(uid));
         let mut last = pods.to_vec();
         last.sort_by_key(|pod| (gang.ranks.get(&pod.uid).copied(), pod.key.clone()));
-        for pod in last.iter().rev().take(bound.saturating_sub(needed)).filter(|pod| !stays(pod)) {
+        for pod in last.iter().rev().take(pods.len().saturating_sub(needed)).filter(|pod| !stays(pod)) {
             // Those that stay carry its work on.
             add(Unit { lost_ms: 0, ..unit(format!("pod {} above the minimum of gang {id}", pod.key), &[pod]) }, "surplus");
         }
-        if !pods.iter().any(stays) {
+        if whole && !pods.iter().any(stays) {
             add(unit(format!("gang {id}"), pods), "gang");
         }
     }

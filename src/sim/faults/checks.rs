@@ -20,6 +20,8 @@ const HEALED_MS: Ms = 130_000;
 const WORKED_MS: Ms = 10_000;
 /// After so long everybody has heard.
 const HEARD_MS: Ms = 30_000;
+/// After so long a member on a node that does not answer must have been told to go.
+const UNREPAIRED_MS: Ms = 60_000;
 /// How often one pod may be asked about in ten seconds.
 const ASKED_MAX: u64 = 400;
 
@@ -80,8 +82,30 @@ impl Run {
         None
     }
 
+    /// A member on a node that has not answered for long is told to go, whatever else goes wrong.
+    fn unrepaired(&self, at: usize) -> Option<String> {
+        let watched = |kind: &Kind| self.streams.get(&(Watcher::Replica(at), *kind)).map_or(0, |stream| stream.worked_for(self.now));
+        let replica = &self.replicas[at];
+        let sound = replica.ready && self.now > replica.ready_since + UNREPAIRED_MS && replica.paused_until + UNREPAIRED_MS < self.now;
+        if !sound || self.scenario.rates.effects > 50 || self.kinds().iter().any(|kind| watched(kind) < UNREPAIRED_MS) {
+            return None;
+        }
+        let long = |node: &&NodeName| self.silent_since.get(*node).is_some_and(|since| self.now > since + UNREPAIRED_MS);
+        let nodes: BTreeSet<&NodeName> = self.silent.iter().filter(long).collect();
+        self.jobs.values().filter(|job| job.plan.gang && !job.suspended && !job.plan.impossible).find_map(|job| {
+            let left = job.members.values().filter_map(|uid| self.store.pod(uid)).find(|pod| {
+                let there = pod.node.as_ref().is_some_and(|node| nodes.contains(node));
+                there && !pod.deleting && pod.occupies() && pod.started_at + Duration::from_millis(UNREPAIRED_MS) < self.time()
+            })?;
+            Some(format!("{} is on {:?}, which has not answered for {UNREPAIRED_MS} ms, and nobody tells it to go", left.key, left.node))
+        })
+    }
+
     /// Once a second.
     fn check_moment(&mut self, at: usize) {
+        if let Some(text) = (!self.silent.is_empty()).then(|| self.unrepaired(at)).flatten() {
+            return self.fail("I26", text);
+        }
         let (now, mut late) = (self.now, None);
         for (key, job) in &self.jobs {
             if job.partial_since.is_some_and(|since| now > since + PARTIAL_MAX_MS) {
@@ -193,8 +217,8 @@ impl Run {
         }
     }
 
-    /// I5, I25: an eviction takes a gang back that is there in part, or a member whose node is lost, and nothing else. By force
-    /// only where the node is gone.
+    /// I5, I25: an eviction takes a gang back that is there in part, a member whose node is lost, or somebody who must go for somebody
+    /// else, and nothing else. By force only where the node is gone.
     pub(super) fn check_eviction(&mut self, uid: &PodUid, why: &str, force: bool) {
         let Some(pod) = self.store.pod(uid) else { return };
         let known = pod.node.as_ref().is_some_and(|node| self.store.node(node).is_some() && !self.was_away(node));
@@ -202,14 +226,18 @@ impl Run {
             return self.fail("I25", format!("{uid} is ended by force ({why}), and its node is there"));
         }
         let Some(owner) = pod.controller.clone() else { return };
-        if self.is_whole(&owner.key) {
+        // It went before, or is lost with its node: an elastic gang is whole without it.
+        let goes = pod.deleting || pod.node.as_ref().is_some_and(|node| self.silent.contains(node) || self.was_away(node));
+        let alone = self.scenario.rivalry.is_some() && self.jobs.get(&owner.key).is_some_and(|job| !job.plan.gang);
+        if !goes && (alone || self.is_whole(&owner.key)) && !self.decisions.is_victim(uid, self.now) {
             self.fail("I5", format!("{uid} is evicted ({why}), and its gang was whole"));
         }
     }
 
     /// The same for an owner that is suspended.
     pub(super) fn check_suspension(&mut self, owner: &OwnerRef) {
-        if self.is_whole(&owner.key) {
+        let decided = self.jobs.get(&owner.key).is_some_and(|job| self.goes_by_decision(job));
+        if self.is_whole(&owner.key) && !decided {
             self.fail("I5", format!("{} is suspended, and its gang was whole", owner.key));
         }
     }
@@ -224,7 +252,10 @@ impl Run {
         if self.scenario.rates.lost_deletes > 0 {
             return false; // Who never heard that a member is gone takes the gang for one that is there in part.
         }
-        let lost = |uid: &PodUid| self.store.pod(uid).and_then(|pod| pod.node.as_ref()).is_some_and(|node| self.was_away(node));
+        let lost = |uid: &PodUid| {
+            let node = self.store.pod(uid).and_then(|pod| pod.node.as_ref());
+            node.is_some_and(|node| self.silent.contains(node) || self.was_away(node))
+        };
         // A Job that is done has nobody left to harm.
         let done = self.jobs.get(key).is_some_and(|job| job.done.len() >= job.plan.size as usize);
         if done || self.members(key).iter().any(lost) {
@@ -338,7 +369,7 @@ impl Run {
     }
 
     fn caught_up(&self, at: usize) -> bool {
-        let own = Kind::ALL.iter().map(|kind| (self.streams.get(&(Watcher::Replica(at), *kind)), self.store.log(*kind).len()));
+        let own = self.kinds().iter().map(|kind| (self.streams.get(&(Watcher::Replica(at), *kind)), self.store.log(*kind).len()));
         own.into_iter().all(|(stream, len)| stream.is_some_and(|stream| stream.is_at(len)))
     }
 }

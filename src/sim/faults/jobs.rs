@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::museum::Flaw;
 use super::run::Run;
 use super::scenario::{JobPlan, Says};
 use super::timeline::{Event, Ms};
@@ -17,7 +19,7 @@ pub(super) struct Job {
     /// Indexes that are done.
     pub(super) done: BTreeSet<u32>,
     /// The newest pod of each index.
-    members: BTreeMap<u32, PodUid>,
+    pub(super) members: BTreeMap<u32, PodUid>,
     created: u32,
     /// `status.failed`, and how many of them Gangplank is to blame for.
     failed: u32,
@@ -33,7 +35,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn owner(&self) -> OwnerRef {
+    pub(super) fn owner(&self) -> OwnerRef {
         OwnerRef { api_version: "batch/v1".into(), kind: "Job".into(), key: self.plan.key.clone(), uid: self.uid.clone() }
     }
 
@@ -43,7 +45,7 @@ impl Job {
         GangSpec {
             id: GangId { kind: GangKind::Owner, key: self.plan.key.clone(), uid: self.uid.clone() },
             size,
-            min: size,
+            min: if self.plan.gang { self.plan.min } else { 1 },
             roles: Vec::new(),
             topology: TopologyWishes::default(),
             suspend: self.plan.suspendable.then(|| self.owner()),
@@ -148,7 +150,7 @@ impl Run {
         let of = |kind, uid: &str, size| GangRef {
             id: GangId { kind, key: key.clone(), uid: Arc::from(uid) },
             size,
-            min: None,
+            min: size.map(|_| plan.min).filter(|min| Some(*min) != size),
             role: Arc::from(""),
             rank: Some(index),
         };
@@ -160,6 +162,9 @@ impl Run {
             created_at: self.time(),
             controller: Some(owner),
             priority: plan.priority,
+            never_preempts: plan.never_preempts,
+            expected: plan.says_expected.then(|| Duration::from_millis(plan.run_ms)),
+            labels: plan.labels(),
             request: DeviceRequest { containers: plan.containers(), ..DeviceRequest::default() },
             cpu_milli: plan.cpu_milli,
             memory_bytes: 1 << 30,
@@ -181,7 +186,8 @@ impl Run {
         } else {
             let _ = self.store.change(uid, |pod| pod.deleting = true);
             self.settle_gang(&pod);
-            let after = self.dice.between(200, 15_000);
+            let grace = pod.controller.as_ref().and_then(|owner| self.jobs.get(&owner.key)).map_or(15_000, |job| job.plan.grace_ms);
+            let after = self.dice.between(200, grace);
             self.enter(after, Event::Gone { uid: uid.clone() });
         }
         self.job_of(&pod);
@@ -261,7 +267,7 @@ impl Run {
             }
             return;
         }
-        if present < job.plan.size {
+        if present < job.plan.min {
             job.partial_since = if present == 0 { None } else { job.partial_since.or(Some(now)) };
             job.complete_since = None;
             return;
@@ -280,15 +286,25 @@ impl Run {
         for uid in job.members.values().cloned().collect::<Vec<_>>() {
             self.finished(&uid, PodPhase::Succeeded);
         }
+        // An elastic gang is done without those that never joined.
+        let left: Vec<PodUid> =
+            self.members(key).into_iter().filter(|uid| self.store.pod(uid).is_some_and(|pod| !pod.phase.is_finished())).collect();
+        if let Some(job) = self.jobs.get_mut(key).filter(|job| job.plan.min < job.plan.size) {
+            job.done = (0..job.plan.size).collect();
+            left.iter().for_each(|uid| self.delete_pod(uid, By::Controller));
+        }
     }
 
     /// Somebody writes `spec.suspend`: a suspended Job deletes its pods, and counts none of them.
-    pub(super) fn suspend(&mut self, owner: &OwnerRef, suspend: bool) {
+    pub(super) fn suspend(&mut self, owner: &OwnerRef, suspend: bool, by: By) {
         let Some(job) = self.jobs.get_mut(&owner.key).filter(|job| job.uid == owner.uid) else { return };
-        if job.suspended == suspend {
-            return;
+        let changes = job.suspended != suspend;
+        let noted = self.flaw != Some(Flaw::ForgetsWhoSuspended);
+        (job.suspended, job.suspended_by_us) = (suspend, suspend && by == By::Gangplank && noted);
+        if !changes {
+            let spec = job.spec();
+            return self.store.apply_gang(spec);
         }
-        (job.suspended, job.suspended_by_us) = (suspend, suspend);
         let (spec, members) = (job.spec(), job.members.values().cloned().collect::<Vec<_>>());
         self.say(|| format!("job {} is {}", owner.key, if suspend { "suspended" } else { "resumed" }));
         self.store.apply_gang(spec);

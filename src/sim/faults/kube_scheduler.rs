@@ -85,7 +85,7 @@ impl KubeScheduler {
                 self.wake(now, Wakes::Room);
             }
             News::NodeGone(name) => drop(self.cache.remove_node(&name)),
-            News::Report(..) | News::Quota(_) | News::Gang(_) | News::GangGone(_) => {}
+            News::Report(..) | News::Quota(_) | News::Gang(_) | News::GangGone(_) | News::Budget(_) => {}
         }
     }
 

@@ -57,7 +57,8 @@ impl Run {
             kubelet.given.insert(uid.clone(), vec![(Arc::from("main"), free)]);
             self.report_soon(&name);
         }
-        let _ = self.store.change(uid, |pod| pod.phase = PodPhase::Running);
+        let now = self.time();
+        let _ = self.store.change(uid, |pod| (pod.phase, pod.started_at) = (PodPhase::Running, now));
     }
 
     /// Whatever a pod had is free again.

@@ -6,8 +6,10 @@
 //! goes wrong (`scenario`, `trouble`), what must hold (`checks`, `model`), mistakes of others (`museum`).
 //! The engine is driven by its inputs and seen by its answers, effects and book alone. All of it comes from one seed.
 
+mod budgets;
 mod checks;
 mod cycle;
+mod decisions;
 mod dice;
 mod flow;
 mod gates;
@@ -17,6 +19,7 @@ mod kubelet;
 mod model;
 pub mod museum;
 mod replica;
+mod rivalry;
 mod run;
 mod scenario;
 mod shrink;
@@ -28,6 +31,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use museum::Flaw;
+pub use rivalry::FROM as RIVALRY_FROM;
 pub use shrink::shrink;
 
 /// How to run a seed.
@@ -54,6 +58,10 @@ pub struct Report {
     pub bindings: u64,
     /// Books that were compared with one built anew.
     pub audits: u64,
+    /// Decisions to evict somebody for somebody else.
+    pub decisions: u64,
+    /// Pods that were to go by them.
+    pub victims: u64,
     /// Everything that was decided, as a number: equal runs have equal ones.
     pub said: u64,
     /// When all work was done, in milliseconds of the run.

@@ -40,6 +40,28 @@ pub enum Flaw {
     NoDeadline,
     /// A process that was stopped believes in its lease until it looks again.
     SleepsThroughTheLease,
+    /// Whoever else is of lower priority on a victim's node goes with it.
+    EvictMore,
+    /// What runs is not known as members of gangs: one of them may go.
+    MemberByMember,
+    /// Disruption budgets are not read, and pods are deleted past them.
+    BudgetUnread,
+    /// An eviction names no UID, and waits in a queue before it is sent.
+    EvictByName,
+    /// Evictions wait in a queue, and are sent whatever became of the plan that they are for.
+    LateEvictions,
+    /// An owner is suspended, and nothing is written down about who did it.
+    ForgetsWhoSuspended,
+    /// What queues are guaranteed is not read.
+    GuaranteeUnread,
+    /// `preemptionPolicy: Never` is not read.
+    NeverUnread,
+    /// What victims leave is kept for nobody.
+    FreedForAnybody,
+    /// A pod on a node that does not answer is ended by force.
+    ForceWhereItMayRun,
+    /// That a node does not answer is not read.
+    LostNodeUnseen,
 }
 
 impl Flaw {
@@ -62,6 +84,17 @@ impl Flaw {
         Self::MembersAlone,
         Self::NoDeadline,
         Self::SleepsThroughTheLease,
+        Self::EvictMore,
+        Self::MemberByMember,
+        Self::BudgetUnread,
+        Self::EvictByName,
+        Self::LateEvictions,
+        Self::ForgetsWhoSuspended,
+        Self::GuaranteeUnread,
+        Self::NeverUnread,
+        Self::FreedForAnybody,
+        Self::ForceWhereItMayRun,
+        Self::LostNodeUnseen,
     ];
 }
 
@@ -111,4 +144,19 @@ pub const ALL: &[Piece] = &[
     Piece { flaw: Flaw::BareGangName, seen: "KAI PR#2095, HiveD: groups of other namespaces, or of before, under one name", seed: 37 },
     Piece { flaw: Flaw::MembersAlone, seen: "scheduler-plugins#117, trainer#165: gangs hold halves and wait for each other", seed: 8 },
     Piece { flaw: Flaw::NoDeadline, seen: "scheduler-plugins#713, koordinator#1919: assumed members starve the others", seed: 0 },
+    Piece { flaw: Flaw::EvictMore, seen: "volcano#5984, #5994: one must go, and ten are evicted", seed: 10_005 },
+    Piece { flaw: Flaw::MemberByMember, seen: "volcano#4607: one pod of each of ten jobs is evicted", seed: 10_008 },
+    Piece { flaw: Flaw::BudgetUnread, seen: "KAI, HiveD: victims are chosen without a look at disruption budgets", seed: 10_004 },
+    Piece { flaw: Flaw::EvictByName, seen: "k/k#139914: what was meant for a pod hits the next of its name", seed: 10_003 },
+    Piece { flaw: Flaw::LateEvictions, seen: "kueue#13662: evictions that are not in step with the plan that they are for", seed: 10_003 },
+    Piece { flaw: Flaw::ForgetsWhoSuspended, seen: "kueue KEP-2724: a workload stays suspended for hours", seed: 10_000 },
+    Piece { flaw: Flaw::GuaranteeUnread, seen: "volcano#4947, PR#4936: reclaim takes a queue below what it deserves", seed: 10_001 },
+    Piece { flaw: Flaw::NeverUnread, seen: "volcano#3738, PR#3739: who must not preempt anybody does", seed: 10_003 },
+    Piece { flaw: Flaw::FreedForAnybody, seen: "volcano PR#5011, PR#5022: victims go, and the preemptor is not placed", seed: 10_000 },
+    Piece {
+        flaw: Flaw::ForceWhereItMayRun,
+        seen: "k/k#35145: pods are ended by force on nodes that do not answer, and run on",
+        seed: 10_013,
+    },
+    Piece { flaw: Flaw::LostNodeUnseen, seen: "volcano#5805: a gang is never healed after its node is lost", seed: 10_058 },
 ];

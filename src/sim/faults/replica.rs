@@ -10,7 +10,7 @@ use super::run::Run;
 use super::store::{Failure, Kind, News};
 use super::timeline::{Event, Ms, Watcher};
 use crate::engine::{Engine, Input};
-use crate::model::{Node, NodeName, NodeReport, Pod, PodUid};
+use crate::model::{Budget, Node, NodeName, NodeReport, Pod, PodUid};
 
 /// What came back of a call to the API server.
 #[derive(Clone, Debug)]
@@ -40,7 +40,12 @@ pub(super) struct Replica {
     lease_seen: (usize, u64, Ms),
     nodes: BTreeMap<NodeName, Arc<Node>>,
     reports: BTreeMap<NodeName, Arc<NodeReport>>,
-    pods: BTreeMap<PodUid, u64>,
+    /// Pods as it was told of them last.
+    pub(super) pods: BTreeMap<PodUid, Arc<Pod>>,
+    /// Owners that we suspended, by UID, as it was told of them last.
+    pub(super) suspended: BTreeSet<Arc<str>>,
+    /// Budgets as it was told of them last, by name.
+    pub(super) budgets: BTreeMap<Arc<str>, Budget>,
     /// A relist under way: what was read, and what the watch delivered since.
     relist: Option<Relist>,
     pub(super) flows: BTreeMap<u64, Flow>,
@@ -82,6 +87,8 @@ impl Replica {
             nodes: BTreeMap::new(),
             reports: BTreeMap::new(),
             pods: BTreeMap::new(),
+            suspended: BTreeSet::new(),
+            budgets: BTreeMap::new(),
             relist: None,
             flows: BTreeMap::new(),
             planning: false,
@@ -99,19 +106,21 @@ impl Replica {
     }
 
     /// What of a node and its agent's word becomes the engine's node.
-    fn joined(&self, name: &NodeName, deaf: bool) -> Option<Node> {
+    fn joined(&self, name: &NodeName, flaw: Option<Flaw>) -> Option<Node> {
         let mut node = Node::clone(self.nodes.get(name)?);
         node.report = self.reports.get(name).map(|report| NodeReport::clone(report));
-        if let Some(report) = node.report.as_mut().filter(|_| deaf) {
+        if let Some(report) = node.report.as_mut().filter(|_| flaw == Some(Flaw::ReportUnread)) {
             report.actual.clear();
         }
+        node.ready |= flaw == Some(Flaw::LostNodeUnseen);
         Some(node)
     }
 }
 
 impl Run {
     pub(super) fn start_replica(&mut self, at: usize) {
-        let engine = Engine::new(self.scenario.profiles.clone());
+        let guarantees = self.flaw != Some(Flaw::GuaranteeUnread);
+        let engine = Engine::new(if guarantees { &self.scenario.profiles } else { &self.scenario.unguaranteed }.clone());
         let replica = &mut self.replicas[at];
         if replica.alive {
             return;
@@ -120,7 +129,8 @@ impl Run {
         *replica = Replica { alive: true, life, crashed_at, ..Replica::new(engine, ahead_ms) };
         replica.voice = self.lease.is_none() || self.flaw == Some(Flaw::DeafToTheLease);
         self.say(|| format!("gangplank {at} starts"));
-        self.follow(Watcher::Replica(at), &Kind::ALL);
+        self.follow(Watcher::Replica(at), self.kinds());
+        self.decisions.begin(at);
         let offset = self.dice.below(1000);
         self.enter(TICK_MS + offset, Event::Tick { replica: at, life });
         if self.lease.is_some() {
@@ -185,9 +195,9 @@ impl Run {
     }
 
     fn judge_ready(&mut self, at: usize) {
-        let (now, early) = (self.now, self.flaw == Some(Flaw::ReadyTooEarly));
+        let (now, early, kinds) = (self.now, self.flaw == Some(Flaw::ReadyTooEarly), self.kinds());
         let replica = &mut self.replicas[at];
-        let complete = Kind::ALL.iter().all(|kind| replica.listed.contains(kind) || (early && *kind == Kind::Pods));
+        let complete = kinds.iter().all(|kind| replica.listed.contains(kind) || (early && *kind == Kind::Pods));
         let ready = complete && replica.in_contact && replica.voice;
         if replica.ready == ready {
             return;
@@ -215,7 +225,7 @@ impl Run {
                         .filter(|name| !named(&|news| matches!(news, News::Node(node) if node.name == **name)))
                         .map(|name| News::NodeGone(name.clone())),
                 ),
-                Kind::Reports | Kind::Quotas | Kind::Gangs => {}
+                Kind::Reports | Kind::Quotas | Kind::Gangs | Kind::Budgets => {}
             }
         }
         for news in list.into_iter().chain(gone) {
@@ -235,7 +245,12 @@ impl Run {
                 if let Some(relist) = &mut replica.relist {
                     relist.pods_since.insert(uid.clone(), None);
                 }
+                let goes = self.decisions.is_victim(&uid, self.now);
                 self.tell(at, Input::PodDeleted(uid));
+                if goes && self.flaw == Some(Flaw::FreedForAnybody) && self.replicas[at].ready {
+                    self.tell(at, Input::Desynced);
+                    self.tell(at, Input::Synced);
+                }
             }
             News::Node(node) => {
                 let name = node.name.clone();
@@ -264,8 +279,23 @@ impl Run {
                 self.node_to_replica(at, &name);
             }
             News::Quota(quota) => drop(self.tell(at, Input::QuotaApplied(quota))),
-            News::Gang(spec) => drop(self.tell(at, Input::GangApplied(spec))),
+            News::Gang(spec) => {
+                let suspended = &mut self.replicas[at].suspended;
+                if spec.suspended_by_us {
+                    suspended.insert(spec.id.uid.clone());
+                } else {
+                    suspended.remove(&spec.id.uid);
+                }
+                self.tell(at, Input::GangApplied(spec));
+            }
             News::GangGone(id) => drop(self.tell(at, Input::GangDeleted(id))),
+            News::Budget(budget) => {
+                let replica = &mut self.replicas[at];
+                replica.budgets.insert(budget.name.clone(), budget.clone());
+                if self.flaw != Some(Flaw::BudgetUnread) {
+                    self.tell(at, Input::BudgetApplied(budget));
+                }
+            }
         }
     }
 
@@ -285,7 +315,7 @@ impl Run {
             self.tell(at, Input::PodDeleted(pod.uid.clone()));
             return;
         }
-        replica.pods.insert(pod.uid.clone(), version);
+        replica.pods.insert(pod.uid.clone(), pod.clone());
         let pod = self.as_read(pod);
         self.tell(at, Input::PodApplied(pod));
     }
@@ -300,14 +330,15 @@ impl Run {
                 }
             }
             Some(Flaw::MembersAlone) => pod.gang = None,
+            Some(Flaw::MemberByMember) if pod.node.is_some() => pod.gang = None,
+            Some(Flaw::NeverUnread) => pod.never_preempts = false,
             _ => {}
         }
         pod
     }
 
     fn node_to_replica(&mut self, at: usize, name: &NodeName) {
-        let deaf = self.flaw == Some(Flaw::ReportUnread);
-        if let Some(node) = self.replicas[at].joined(name, deaf) {
+        if let Some(node) = self.replicas[at].joined(name, self.flaw) {
             self.tell(at, Input::NodeApplied(node));
         }
     }
@@ -356,7 +387,7 @@ impl Run {
                 None => drop(pods.remove(&uid)),
             }
         }
-        let deaf = self.flaw == Some(Flaw::ReportUnread);
+        let flaw = self.flaw;
         let replica = &mut self.replicas[at];
         let mut nodes: BTreeMap<NodeName, Arc<Node>> = relist
             .nodes
@@ -369,10 +400,10 @@ impl Run {
                 nodes.insert(name, node.clone());
             }
         }
-        replica.pods.extend(pods.iter().map(|(uid, (_, version))| (uid.clone(), *version)));
+        replica.pods.extend(pods.iter().map(|(uid, (pod, _))| (uid.clone(), pod.clone())));
         replica.nodes = nodes;
         let names: Vec<NodeName> = replica.nodes.keys().cloned().collect();
-        let nodes = names.iter().filter_map(|name| replica.joined(name, deaf)).collect();
+        let nodes = names.iter().filter_map(|name| replica.joined(name, flaw)).collect();
         let pods = pods.into_values().map(|(pod, _)| self.as_read(&pod)).collect();
         self.say(|| format!("gangplank {at} relists"));
         let before = self.replicas[at].engine.census().drift;

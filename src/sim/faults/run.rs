@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::decisions::Decisions;
 use super::dice::Dice;
 use super::flow::Call;
 use super::jobs::Job;
@@ -45,8 +46,17 @@ pub(super) struct Run {
     pub(super) away: BTreeMap<usize, crate::model::Node>,
     /// When nodes that were away came back.
     pub(super) back_at: BTreeMap<NodeName, Ms>,
+    /// Nodes that do not answer.
+    pub(super) silent: BTreeSet<NodeName>,
+    pub(super) silent_since: BTreeMap<NodeName, Ms>,
+    /// Jobs whose pods have a finalizer that nobody removes.
+    pub(super) finalizers: BTreeSet<PodKey>,
+    /// Who had to go for whom.
+    pub(super) decisions: Decisions,
     /// What the next Binding springs.
     pub(super) trap: Option<Trap>,
+    /// What the next eviction springs.
+    pub(super) eviction_trap: Option<Trap>,
     pub(super) counter: u64,
     pub(super) counts: Counts,
     pub(super) broken: Option<(&'static str, String)>,
@@ -64,6 +74,8 @@ pub(super) struct Counts {
     pub(super) filters: u64,
     pub(super) bindings: u64,
     pub(super) audits: u64,
+    pub(super) decisions: u64,
+    pub(super) victims: u64,
     /// Filter calls by pod, since the last look.
     pub(super) asked: BTreeMap<PodUid, u64>,
     /// All that was decided, folded into a number.
@@ -140,7 +152,12 @@ impl Run {
             zones: BTreeSet::new(),
             away: BTreeMap::new(),
             back_at: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            silent_since: BTreeMap::new(),
+            finalizers: BTreeSet::new(),
+            decisions: Decisions::default(),
             trap: None,
+            eviction_trap: None,
             counter: 0,
             counts: Counts::default(),
             broken: None,
@@ -175,8 +192,8 @@ impl Run {
             let disturbances = self.scenario.disturbances.len();
             return Err(Box::new(Broken { seed, invariant, text, at_ms: self.now, disturbances, story }));
         }
-        let Counts { events, steps, attempts, bindings, audits, said, .. } = self.counts;
-        Ok(Report { events, steps, attempts, bindings, audits, said, ended_at_ms: self.now })
+        let Counts { events, steps, attempts, bindings, audits, decisions, victims, said, .. } = self.counts;
+        Ok(Report { events, steps, attempts, bindings, audits, decisions, victims, said, ended_at_ms: self.now })
     }
 
     fn begin(&mut self) {
@@ -190,6 +207,7 @@ impl Run {
         for quota in self.scenario.quotas.clone() {
             self.store.apply_quota(quota);
         }
+        self.begin_budgets();
         for at in 0..self.replicas.len() {
             self.start_replica(at);
             self.start_scheduler(at);
@@ -264,6 +282,7 @@ impl Run {
             self.fail("I17", format!("gangplank {at} answered {kind} though it is not ready"));
         }
         self.check_step(at, kind);
+        self.check_decisions(at, kind, &effects);
         for effect in effects {
             self.send_effect(at, effect);
         }
@@ -317,7 +336,11 @@ impl Run {
         if matches!(effect, Effect::Event(_)) || (!self.calm && self.dice.chance(self.scenario.rates.effects)) {
             return;
         }
-        let after = self.dice.between(1, if self.calm { 20 } else { 400 });
+        let mut after = self.dice.between(1, if self.calm { 20 } else { 400 });
+        // The museum's queue, which takes its time, and outlives what put something into it.
+        if matches!(effect, Effect::Evict { .. }) && matches!(self.flaw, Some(Flaw::LateEvictions | Flaw::EvictByName)) {
+            after += self.dice.between(0, 90_000);
+        }
         self.enter(after, Event::Effect { replica: at, life, effect });
     }
 
@@ -422,6 +445,33 @@ impl Run {
         }
     }
 
+    /// Nobody ends or starts anything on a node that does not answer, and a finalizer keeps what it is on.
+    fn put_off(&self, event: &Event) -> Option<Ms> {
+        if self.silent.is_empty() && self.finalizers.is_empty() {
+            return None;
+        }
+        let silent = |uid: &PodUid| {
+            let node = self.store.pod(uid).and_then(|pod| pod.node.as_ref());
+            node.is_some_and(|node| self.silent.contains(node) && self.store.node(node).is_some())
+        };
+        let kept = |uid: &PodUid| {
+            let owner = self.store.pod(uid).and_then(|pod| pod.controller.as_ref());
+            owner.is_some_and(|owner| self.finalizers.contains(&owner.key))
+        };
+        let waits = match event {
+            Event::Start { uid } | Event::End { uid } => silent(uid),
+            Event::Gone { uid } => silent(uid) || kept(uid),
+            Event::GangEnd { key, .. } => self.members(key).iter().any(silent),
+            _ => false,
+        };
+        waits.then_some(1000)
+    }
+
+    /// What is watched in this run.
+    pub(super) fn kinds(&self) -> &'static [Kind] {
+        if self.scenario.rivalry.is_some() { &Kind::WITH_BUDGETS } else { &Kind::ALL }
+    }
+
     fn happens(&mut self, event: Event) {
         match super::gates::of(self, &event) {
             super::gates::Gate::Open => {}
@@ -430,6 +480,9 @@ impl Run {
         }
         if let Some(at) = super::gates::speaker(&event) {
             self.lapse(at);
+        }
+        if let Some(later) = self.put_off(&event) {
+            return self.enter(later, event);
         }
         match event {
             Event::Watch { to, kind, .. } => self.watch(to, kind),
@@ -459,6 +512,7 @@ impl Run {
             Event::GangEnd { key, run } => self.gang_ends(&key, run),
             Event::End { uid } => self.finished(&uid, PodPhase::Succeeded),
             Event::Gone { uid } => self.remove_pod(&uid),
+            Event::Budgets => self.count_budgets(),
             Event::Report { node } => self.report(&node),
             Event::Disturb { index } => self.disturb(index),
             Event::Mend { index } => self.mend(index),

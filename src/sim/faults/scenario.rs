@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dice::Dice;
+use super::rivalry::{self, Rivalry};
 use super::timeline::Ms;
 use crate::model::{
     ContainerRequest, ContainerRole, Device, Health, Link, LinkKind, Node, NodeName, NodeReport, PodKey, Pool, Quota, ResourceName,
@@ -25,6 +26,10 @@ pub(super) struct Scenario {
     pub(super) disturbances: Vec<(Ms, Disturbance)>,
     pub(super) rates: Rates,
     pub(super) calm_at: Ms,
+    /// The profiles without what queues are guaranteed, for the museum.
+    pub(super) unguaranteed: Profiles,
+    /// Preemption, queues and repair, where the seed has them.
+    pub(super) rivalry: Option<Rivalry>,
 }
 
 /// What speaks for a node's devices.
@@ -57,6 +62,8 @@ pub(super) struct JobPlan {
     pub(super) at: Ms,
     pub(super) key: PodKey,
     pub(super) size: u32,
+    /// How few of them can start.
+    pub(super) min: u32,
     /// Starts together.
     pub(super) gang: bool,
     pub(super) ask: Ask,
@@ -75,6 +82,14 @@ pub(super) struct JobPlan {
     pub(super) suspendable: bool,
     /// It cannot fit on this cluster at all.
     pub(super) impossible: bool,
+    /// `preemptionPolicy: Never`.
+    pub(super) never_preempts: bool,
+    /// Its pods say how long they will run.
+    pub(super) says_expected: bool,
+    /// How long its pods may take to end when they are deleted.
+    pub(super) grace_ms: Ms,
+    /// The disruption budget that its pods are under.
+    pub(super) budget: Option<&'static str>,
 }
 
 /// How pods say that they belong together.
@@ -115,8 +130,17 @@ pub(super) enum Disturbance {
     Cordon(usize, Ms),
     /// Volumes of this Job cannot be mounted on that node: only kube-scheduler knows.
     Zone(usize, usize, Ms),
+    /// The node does not answer: what runs there runs on, and nobody can end it.
+    Unanswering(usize, Ms),
+    LoseForGood(usize),
+    /// Pods of this Job have a finalizer that nobody removes for so long.
+    Finalizer(usize, Ms),
+    /// A user suspends it, and resumes it.
+    SuspendJob(usize, Ms),
     /// The next Binding that is sent springs a trap.
     AtBinding(Trap),
+    /// The next eviction, or suspension, that is sent does.
+    AtEviction(Trap),
     DeleteMember(usize),
     FailMember(usize),
     DeleteJob(usize),
@@ -124,7 +148,7 @@ pub(super) enum Disturbance {
     RecreateJob(usize, Ms),
 }
 
-/// What happens at the very moment in which a Binding leaves Gangplank.
+/// What happens at the very moment in which a Binding or an eviction leaves Gangplank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trap {
     /// The process dies, and is there again soon.
@@ -177,7 +201,7 @@ impl Theme {
 }
 
 /// How long faults go on.
-const STORM_MS: Ms = 150_000;
+pub(super) const STORM_MS: Ms = 150_000;
 
 impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
@@ -210,10 +234,37 @@ impl Scenario {
         disturbances.extend(theme.disturbances(&mut dice, replicas));
         disturbances.sort_by_key(|(at, _)| *at);
         let quotas = if dice.chance(150) { vec![quota(&jobs, per_node)] } else { Vec::new() };
-        let mut scenario =
-            Self { replicas, profiles: profiles(&mut dice), nodes, quotas, jobs, plain, disturbances, rates, calm_at: STORM_MS };
+        let profile = profile(&mut dice);
+        let profiles = profiles(&profile, "preemption: {enabled: false}\n");
+        let mut scenario = Self {
+            replicas,
+            unguaranteed: profiles.clone(),
+            profiles,
+            nodes,
+            quotas,
+            jobs,
+            plain,
+            disturbances,
+            rates,
+            calm_at: STORM_MS,
+            rivalry: None,
+        };
+        if seed >= rivalry::FROM {
+            scenario.add_rivalry(seed, &profile, per_node);
+        }
         scenario.mark_impossible();
         scenario
+    }
+
+    fn add_rivalry(&mut self, seed: u64, profile: &str, per_node: u32) {
+        let rivalry = rivalry::add(self, &mut rivalry::dice(seed));
+        self.disturbances.sort_by_key(|(at, _)| *at);
+        if !self.quotas.is_empty() {
+            self.quotas = vec![quota(&self.jobs, per_node)];
+        }
+        self.profiles = profiles(profile, &rivalry.profile(true));
+        self.unguaranteed = profiles(profile, &rivalry.profile(false));
+        self.rivalry = Some(rivalry);
     }
 
     /// Which Jobs can never run, by the crudest count there is: members that fit on each empty node, added up.
@@ -227,10 +278,10 @@ impl Scenario {
                     Ask::Share(milli) => devices.iter().map(|all| all * (1000 / milli)).sum(),
                 };
                 let over_quota = quota(&job.key.namespace).is_some_and(|hard| match job.ask {
-                    Ask::Whole(each) => each * job.size > hard,
-                    Ask::Share(milli) => (milli * job.size).div_ceil(1000) > hard,
+                    Ask::Whole(each) => each * job.min > hard,
+                    Ask::Share(milli) => (milli * job.min).div_ceil(1000) > hard,
                 });
-                let together = if job.gang { job.size } else { 1 };
+                let together = if job.gang { job.min } else { 1 };
                 let alone = matches!(job.ask, Ask::Whole(each) if quota(&job.key.namespace).is_some_and(|hard| each > hard));
                 room < together || (job.gang && over_quota) || alone
             })
@@ -252,15 +303,22 @@ fn quota(jobs: &[JobPlan], per_node: u32) -> Quota {
     Quota { namespace: "a".into(), name: "team".into(), hard: vec![(gpu(), gangs + per_node)] }
 }
 
-fn profiles(dice: &mut Dice) -> Profiles {
+fn profile(dice: &mut Dice) -> String {
     let hold = dice.pick(&["15", "30", "120"]).copied().unwrap_or("30");
-    // Its jobs are to run undisturbed: whose room is taken is not modelled.
-    let yaml = &Profile::DEFAULT_YAML.replace("accelerators:", "preemption: {enabled: false}\naccelerators:");
+    let yaml = Profile::DEFAULT_YAML;
     let before = yaml.lines().find(|line| line.starts_with("holdSeconds:")).unwrap_or_default().to_owned();
     let yaml = yaml.replace(&before, &format!("holdSeconds: {hold}"));
     let yaml = if dice.chance(200) { yaml.replace("decide: auto", "decide: score") } else { yaml };
-    let yaml = if dice.chance(500) { yaml.replace("nominateAboveNodes: 1000", "nominateAboveNodes: 0") } else { yaml };
-    Profile::parse(&yaml).map_or_else(|_| Profiles::from(Arc::new(Profile::shipped())), |profile| Profiles::from(Arc::new(profile)))
+    if dice.chance(500) { yaml.replace("nominateAboveNodes: 1000", "nominateAboveNodes: 0") } else { yaml }
+}
+
+/// The profile with these sections.
+fn profiles(profile: &str, sections: &str) -> Profiles {
+    let yaml = profile.replace("\naccelerators:", &format!("\n{sections}accelerators:"));
+    match Profile::parse(&yaml) {
+        Ok(profile) => Profiles::from(Arc::new(profile)),
+        Err(mistake) => panic!("{mistake}\n{yaml}"),
+    }
 }
 
 fn node(at: u64, devices: u32) -> Node {
@@ -315,6 +373,7 @@ fn job(dice: &mut Dice, admission: u64, at: u64, per_node: u32, nodes: u64) -> J
         at: dice.below(60_000),
         key: PodKey::new(namespace, format!("job{}", at / 2 * 2 + u64::from(namespace == "a" && at % 2 == 1))),
         size,
+        min: size,
         gang,
         ask,
         cpu_milli: dice.between(1, 8) * 1000,
@@ -326,6 +385,10 @@ fn job(dice: &mut Dice, admission: u64, at: u64, per_node: u32, nodes: u64) -> J
         says: if dice.chance(500) { Says::Annotation } else { Says::Owner },
         suspendable: dice.chance(700),
         impossible: false,
+        never_preempts: false,
+        says_expected: false,
+        grace_ms: 15_000,
+        budget: None,
     }
 }
 

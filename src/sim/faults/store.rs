@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{BindError, Binding, Cluster, SimNode, SimPod};
-use crate::model::{GangId, GangSpec, Grant, Node, NodeName, NodeReport, Pod, PodKey, PodPhase, PodUid, Quota};
+use crate::model::{Budget, GangId, GangSpec, Grant, Node, NodeName, NodeReport, Pod, PodKey, PodPhase, PodUid, Quota};
 
 /// Kinds that are watched apart, and so reach a watcher in any order of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,10 +14,13 @@ pub(super) enum Kind {
     Reports,
     Quotas,
     Gangs,
+    Budgets,
 }
 
 impl Kind {
     pub(super) const ALL: [Self; 5] = [Self::Pods, Self::Nodes, Self::Reports, Self::Quotas, Self::Gangs];
+    /// Those of a run with disruption budgets.
+    pub(super) const WITH_BUDGETS: [Self; 6] = [Self::Pods, Self::Nodes, Self::Reports, Self::Quotas, Self::Gangs, Self::Budgets];
 }
 
 /// One entry of a watch log: the object as it was then.
@@ -31,6 +34,7 @@ pub(super) enum News {
     Quota(Quota),
     Gang(GangSpec),
     GangGone(GangId),
+    Budget(Budget),
 }
 
 /// Why a write changed nothing, or nobody can tell whether it did.
@@ -62,6 +66,7 @@ pub(super) struct Store {
     conditions: BTreeMap<PodUid, u64>,
     reports: BTreeMap<NodeName, Arc<NodeReport>>,
     quotas: Vec<Quota>,
+    budgets: BTreeMap<Arc<str>, Budget>,
     gangs: BTreeMap<GangId, GangSpec>,
     version: u64,
     logs: BTreeMap<Kind, Vec<News>>,
@@ -109,6 +114,7 @@ impl Store {
             Kind::Reports => self.reports.iter().map(|(name, report)| News::Report(name.clone(), Some(report.clone()))).collect(),
             Kind::Quotas => self.quotas.iter().cloned().map(News::Quota).collect(),
             Kind::Gangs => self.gangs.values().cloned().map(News::Gang).collect(),
+            Kind::Budgets => self.budgets.values().cloned().map(News::Budget).collect(),
         }
     }
 
@@ -211,6 +217,18 @@ impl Store {
 
     pub(super) fn quotas(&self) -> &[Quota] {
         &self.quotas
+    }
+
+    pub(super) fn apply_budget(&mut self, budget: Budget) {
+        let key = Arc::from(format!("{}/{}", budget.namespace, budget.name));
+        if self.budgets.get(&key) != Some(&budget) {
+            self.note(Kind::Budgets, News::Budget(budget.clone()));
+            self.budgets.insert(key, budget);
+        }
+    }
+
+    pub(super) fn budgets(&self) -> impl Iterator<Item = &Budget> {
+        self.budgets.values()
     }
 
     pub(super) fn apply_gang(&mut self, spec: GangSpec) {

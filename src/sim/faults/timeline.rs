@@ -77,6 +77,8 @@ pub(super) enum Event {
     Gone { uid: PodUid },
     /// The agent of a node writes what kubelet gave to whom.
     Report { node: NodeName },
+    /// The disruption controller counts.
+    Budgets,
     /// A disturbance of the plan.
     Disturb { index: usize },
     /// A disturbance is over.

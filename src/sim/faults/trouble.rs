@@ -1,12 +1,13 @@
 //! Disturbances: what each does when it comes, and how it is mended. And effects, which arrive late, in any order, or not at all.
 
 use super::jobs::By;
+use super::museum::Flaw;
 use super::run::Run;
-use super::scenario::Disturbance;
+use super::scenario::{Disturbance, Trap};
 use super::store::Kind;
 use super::timeline::{Event, Ms, Watcher};
 use crate::engine::{Effect, Input, PodRef};
-use crate::model::{Health, Node, NodeName, Pod, PodKey, PodPhase, PodUid};
+use crate::model::{Health, Node, NodeName, Pod, PodKey, PodPhase, PodUid, Taint, TaintEffect};
 
 impl Run {
     pub(super) fn disturb(&mut self, index: usize) {
@@ -64,6 +65,14 @@ impl Run {
                 self.trap = Some(trap);
                 0
             }
+            Disturbance::Unanswering(at, ms) => {
+                self.silence(at);
+                ms
+            }
+            Disturbance::LoseForGood(at) => {
+                self.lose_node(at);
+                0
+            }
             other => self.disturb_work(&other),
         };
         if after > 0 {
@@ -71,7 +80,7 @@ impl Run {
         }
     }
 
-    /// Users, and members that fail. Returns after how long it is mended.
+    /// Users, members that fail, and what waits for an eviction. Returns after how long it is mended.
     fn disturb_work(&mut self, disturbance: &Disturbance) -> Ms {
         match *disturbance {
             Disturbance::DeleteMember(job) => {
@@ -92,6 +101,18 @@ impl Run {
             }
             Disturbance::RecreateJob(job, ms) => {
                 self.delete_job(&self.scenario.jobs[job].key.clone());
+                ms
+            }
+            Disturbance::Finalizer(job, ms) => {
+                self.finalizers.insert(self.scenario.jobs[job].key.clone());
+                ms
+            }
+            Disturbance::AtEviction(trap) => {
+                self.eviction_trap = Some(trap);
+                0
+            }
+            Disturbance::SuspendJob(job, ms) => {
+                self.suspend_by_user(job, true);
                 ms
             }
             _ => 0,
@@ -134,8 +155,35 @@ impl Run {
                 self.change_node(node, |_| {});
             }
             Disturbance::RecreateJob(job, _) => self.create_job(self.scenario.jobs[job].clone()),
+            Disturbance::Finalizer(job, _) => drop(self.finalizers.remove(&self.scenario.jobs[job].key)),
+            Disturbance::SuspendJob(job, _) => self.suspend_by_user(job, false),
+            Disturbance::Unanswering(at, _) => {
+                let name = self.scenario.nodes[at].0.name.clone();
+                self.silent.remove(&name);
+                self.back_at.insert(name, self.now);
+                self.change_node(at, |node| {
+                    node.ready = true;
+                    node.taints.clear();
+                });
+            }
             _ => {}
         }
+    }
+
+    /// Its kubelet is not heard any more: the node is said to be not ready.
+    fn silence(&mut self, at: usize) {
+        let name = self.scenario.nodes[at].0.name.clone();
+        self.silent.insert(name.clone());
+        self.silent_since.insert(name, self.now);
+        self.change_node(at, |node| {
+            node.ready = false;
+            node.taints = vec![Taint { key: "node.kubernetes.io/unreachable".into(), value: "".into(), effect: TaintEffect::NoSchedule }];
+        });
+    }
+
+    fn suspend_by_user(&mut self, job: usize, suspend: bool) {
+        let owner = self.jobs.get(&self.scenario.jobs[job].key).filter(|job| job.plan.suspendable).map(super::jobs::Job::owner);
+        owner.into_iter().for_each(|owner| self.suspend(&owner, suspend, By::User));
     }
 
     fn zone(&self, job: usize, node: usize) -> (PodKey, NodeName) {
@@ -214,17 +262,23 @@ impl Run {
                 self.tell(at, Input::EndedListed { namespace, pods });
             }
             Effect::Evict { pod, why, force } => {
+                let force = force || (self.flaw == Some(Flaw::ForceWhereItMayRun) && why == super::decisions::NODE_LOST);
+                let Some(pod) = self.meant(pod) else { return };
+                self.spring(at, Some(&pod.uid));
                 self.check_eviction(&pod.uid, why, force);
-                self.delete_pod(&pod.uid, By::Gangplank);
                 if force {
+                    self.delete_pod(&pod.uid, By::Gangplank);
                     self.remove_pod(&pod.uid);
+                } else if self.may_be_evicted(&pod.uid) {
+                    self.delete_pod(&pod.uid, By::Gangplank);
                 }
             }
             Effect::Suspend { owner, suspend } => {
                 if suspend {
+                    self.spring(at, None);
                     self.check_suspension(&owner);
                 }
-                self.suspend(&owner, suspend);
+                self.suspend(&owner, suspend, By::Gangplank);
             }
             // Nothing here makes nodes.
             Effect::Provision(_)
@@ -237,6 +291,46 @@ impl Run {
             | Effect::Notice { .. }
             | Effect::Nominate { .. }
             | Effect::Release { .. } => {}
+        }
+    }
+
+    /// Whom an eviction hits: the pod that it names, or in the museum whoever bears its name by now, and others beside it.
+    fn meant(&mut self, pod: PodRef) -> Option<PodRef> {
+        match self.flaw {
+            Some(Flaw::EvictByName) => self.store.read(&pod.key).map(|(there, _)| PodRef { uid: there.uid, ..pod }),
+            Some(Flaw::EvictMore) => {
+                let victim = self.store.pod(&pod.uid).cloned();
+                let beside = |other: &&Pod| {
+                    victim
+                        .as_ref()
+                        .is_some_and(|victim| victim.node == other.node && victim.priority >= other.priority && victim.uid != other.uid)
+                };
+                let others: Vec<PodUid> =
+                    self.store.pods().filter(beside).filter(|pod| pod.occupies()).map(|pod| pod.uid.clone()).collect();
+                for uid in others {
+                    self.check_eviction(&uid, "it is on the node of a victim", false);
+                    self.delete_pod(&uid, By::Gangplank);
+                }
+                Some(pod)
+            }
+            _ => Some(pod),
+        }
+    }
+
+    /// What happens at the moment of an eviction.
+    fn spring(&mut self, at: usize, victim: Option<&PodUid>) {
+        match self.eviction_trap.take() {
+            Some(Trap::Kill(ms)) => {
+                self.kill_replica(at);
+                self.enter(ms, Event::StartReplica { replica: at });
+            }
+            Some(Trap::Pause(ms)) => {
+                let until = self.now + ms;
+                self.replicas[at].stop_until(until);
+                self.schedulers[at].paused_until = until;
+            }
+            Some(Trap::Delete) => victim.into_iter().for_each(|uid| self.delete_pod(uid, By::User)),
+            None => {}
         }
     }
 
