@@ -112,6 +112,11 @@ impl Members {
         self.wanted.is_some_and(|wanted| self.waiting + self.planned + self.bound >= wanted)
     }
 
+    /// Whether those are there without whom nothing starts. Others may still be waited for: they cost nobody what is freed already.
+    fn are_enough(&self) -> bool {
+        self.waiting + self.planned + self.bound >= self.needed
+    }
+
     fn have_places(&self) -> bool {
         self.planned + self.bound >= self.needed
     }
@@ -160,7 +165,7 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Collecting | Phase::Queued if members.are_bound() => (Phase::Bound, Act::Rest),
         Phase::Collecting if members.are_there() => (Phase::Queued, Act::Rest),
         Phase::Queued if !members.are_there() => (Phase::Collecting, Act::Rest),
-        Phase::Preempting { .. } if !members.are_there() => (Phase::Collecting, Act::GiveBack),
+        Phase::Preempting { .. } if !members.are_enough() => (Phase::Collecting, Act::GiveBack),
         Phase::Preempting { until } if until <= now => (Phase::Queued, Act::Lapse),
         Phase::Reserved { .. } | Phase::Released { .. } if members.bound == 0 && !members.have_places() => {
             (Phase::Collecting, Act::GiveBack)
@@ -268,6 +273,14 @@ mod tests {
             // The planner never leaves members with places in these two.
             let never = matches!(phase, Phase::Collecting | Phase::Queued | Phase::Preempting { .. });
             assert!(!part || ends || never, "{phase:?} {members:?} -> {following:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_freed_for_a_gang_is_given_back_only_below_the_minimum() {
+        for (phase, members) in all().filter(|(phase, _)| matches!(phase, Phase::Preempting { .. })) {
+            let enough = members.waiting + members.planned + members.bound >= members.needed;
+            assert_eq!(next(phase, &members, NOW).1 == Act::GiveBack, !enough, "{phase:?} {members:?}");
         }
     }
 

@@ -305,7 +305,7 @@ impl Run {
             return Some(format!("{needed} of it do not fit when {:?} are gone", names(made)));
         }
         // Who waits for pods that were going before him has no decision that tells for whom their room is.
-        let claims = engine.queue().into_iter().filter(|status| status.phase.name() == "preempting").count();
+        let claims = self.preempting(at).len();
         if !steady || (!going.is_empty() && claims > 1) {
             return None;
         }
@@ -348,7 +348,13 @@ impl Run {
         let life = self.replicas[at].life;
         let others = self.decisions.made.iter().filter(|other| (other.replica, other.life) == (made.replica, life));
         let others = others.filter(|other| other.preemptor != made.preemptor);
-        for other in others.filter(|other| other.over_at.is_none_or(|over| over > other.at + AWAITED_MAX_MS - 16_000)) {
+        // Those of a replica that was stopped are not followed.
+        let preempting = self.preempting(at);
+        let stands = |other: &&Decision| match other.over_at {
+            Some(over) => over > other.at + AWAITED_MAX_MS - 16_000,
+            None => preempting.contains(&other.preemptor.to_string()),
+        };
+        for other in others.filter(stands) {
             going.retain(|uid| !other.victims.contains_key(uid));
         }
         going
@@ -395,22 +401,26 @@ impl Run {
         }
     }
 
+    /// Who waits for victims.
+    fn preempting(&self, at: usize) -> BTreeSet<String> {
+        let queue = self.replicas[at].engine.queue().into_iter();
+        queue.filter(|status| status.phase.name() == "preempting").map(|status| status.id.key.to_string()).collect()
+    }
+
     /// I6: what victims left is their preemptor's until it has its places.
     fn follow_decisions(&mut self, at: usize) {
-        let (now, made) = (self.now, std::mem::take(&mut self.decisions.made));
-        let mut broken = None;
-        let preempting: BTreeSet<String> = (self.replicas[at].engine.queue().into_iter())
-            .filter(|status| status.phase.name() == "preempting")
-            .map(|status| status.id.key.to_string())
-            .collect();
-        self.decisions.made = made;
+        let (now, mut broken) = (self.now, None);
+        let preempting = self.preempting(at);
         for place in 0..self.decisions.made.len() {
             let made = &self.decisions.made[place];
             if made.replica != at || made.over_at.is_some() {
                 continue;
             }
             let replica = &self.replicas[at];
-            let placed = made.pods.iter().any(|uid| replica.engine.book().holder(uid).is_some());
+            // Of an elastic gang those start who are there by then.
+            let runs = |phase: &str| matches!(phase, "reserved" | "released" | "bound");
+            let boards = || replica.engine.queue().into_iter().any(|status| status.id.key == made.preemptor && runs(status.phase.name()));
+            let placed = made.pods.iter().any(|uid| replica.engine.book().holder(uid).is_some()) || boards();
             let waits = preempting.contains(&made.preemptor.to_string());
             // Who was stopped may be another's follower by now, and not know it yet.
             if replica.paused_until > made.at && made.life == replica.life && replica.ready {
