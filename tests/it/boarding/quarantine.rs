@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::support::installed::node_of;
+use crate::support::installed::{is_running, node_of};
 use crate::support::{NodeTemplate, wait_until};
 
 fn boxes() -> Vec<Node> {
@@ -44,6 +44,9 @@ async fn fail(scene: &mut Scene, prefix: &str, count: usize, status: &Value) -> 
         let name = format!("{prefix}-{at}");
         create(scene, &name, Some("bad")).await?;
         bound(scene, &name).await?;
+        // KWOK's own word on a pod that it has just got would overwrite ours.
+        let pods = &scene.pods;
+        wait_until(&format!("{name} to run"), SOON, async || Ok(is_running(&pods.get(&name).await?).then_some(()))).await?;
         scene.pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await?;
     }
     Ok(())
