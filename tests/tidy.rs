@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "preempt",
     "engine",
     "recipe",
+    "check",
     "sim",
     "telemetry",
     "wire",

@@ -34,7 +34,7 @@ pub use profile::{
     Autoscaling, AutoscalingMode, Decide, FabricObjects, FabricSection, PlainPods, Preemption, Prices, Profile, ProfileError, ProfileText,
     Profiles, QuarantineRule, QueueAmount, QueueRule, Queues, ReserveRule, Rules, SelectedBy, Selects, Tiers,
 };
-pub(crate) use profile::{Mistake, Places, text};
+pub(crate) use profile::{Mistake, Places, nearest, text};
 pub use reserve::Reserve;
 pub use scorer::Scorer;
 pub use spread::Spread;

@@ -28,6 +28,7 @@ pub use crate::policy::ProfileError as SpecError;
 pub use model_server::runtime;
 pub use names::{FIELD_MANAGER, GROUP, MANAGED_BY, VERSION};
 pub use object::Named;
+pub(crate) use products::product_values;
 pub use read::{Spec, read};
 pub use training_job::framework;
 

@@ -4,6 +4,8 @@
 //! A row lists every variant that is sold under the name, for a name that is too narrow waits for ever. A product that
 //! has no row is asked for by its label: `gpu: 4` with `products: [...]`.
 
+use std::collections::BTreeSet;
+
 use crate::policy::Mistake;
 
 /// A product by the name that people use.
@@ -24,6 +26,13 @@ impl Product {
             Mistake::unknown("", "accelerator", &short, &names)
         })
     }
+}
+
+/// All values that a product label is known to have; nothing for other labels.
+pub(crate) fn product_values(key: &str) -> Option<BTreeSet<&'static str>> {
+    let rows = ALL.iter().flat_map(|product| product.labels).filter(|(label, _)| *label == key);
+    let values: BTreeSet<&str> = rows.flat_map(|(_, values)| values.iter().copied()).collect();
+    (!values.is_empty()).then_some(values)
 }
 
 pub(super) const NVIDIA: &str = "nvidia.com/gpu";

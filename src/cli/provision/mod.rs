@@ -2,6 +2,7 @@
 //! decided in `recipe`; here is decided what is asked for and what is printed.
 
 mod apply;
+mod check;
 mod completion;
 mod delete;
 mod init;
@@ -25,6 +26,7 @@ pub static PROGRAM: Program = Program {
     about: "Turns short specs into training jobs and model servers",
     all: &[
         Command::of::<init::InitArgs>(),
+        Command::of::<check::CheckArgs>(),
         Command::of::<render::RenderArgs>(),
         Command::of::<plan::PlanArgs>(),
         Command::of::<apply::ApplyArgs>(),

@@ -27,6 +27,7 @@ pub use autoscaling::{Autoscaling, AutoscalingMode};
 pub use fabric::{FabricObjects, FabricSection};
 pub(crate) use mistake::Mistake;
 pub use mistake::ProfileError;
+pub(crate) use nearest::nearest;
 pub(crate) use places::Places;
 pub use preemption::Preemption;
 pub use prices::Prices;

@@ -1,7 +1,7 @@
 //! Which of some names somebody meant who wrote another one.
 
 /// The name with the fewest letters to change, if there are few enough of them.
-pub(super) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
     let written = written.to_lowercase();
     let close = names.iter().map(|name| (distance(&written, &name.to_lowercase()), *name));
     close.filter(|(letters, name)| *letters <= 1 + name.len() / 4).min().map(|(_, name)| name)

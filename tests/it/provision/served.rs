@@ -13,7 +13,8 @@ use kube::core::{DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{root, specs};
+use super::{provision, root, specs};
+use crate::support::manifests::seeds;
 use crate::support::{ControlPlane, Options, apply_yaml, create_namespace, wait_until};
 
 /// Definitions beside the project, by their groups; loudly none.
@@ -109,41 +110,86 @@ fn foreign(object: &Value) -> bool {
     group.contains('.') && !group.ends_with(".k8s.io") || group == "gateway.networking.k8s.io"
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_api_server_takes_every_rendering_by_strict_validation() -> Result<()> {
+/// An API server with the official definitions, if they are there.
+async fn served(test: &str) -> Result<Option<(ControlPlane, Client, Option<PathBuf>)>> {
     let options = Options { without: vec!["kube-scheduler", "kube-controller-manager", "kwok"], ..Options::default() };
-    let Some(control_plane) = ControlPlane::start_or_skip("renderings are taken", &options) else { return Ok(()) };
+    let Some(control_plane) = ControlPlane::start_or_skip(test, &options) else { return Ok(None) };
     let client = control_plane.client().await?;
     let folder = definitions();
     for name in FOREIGN.iter().filter(|_| folder.is_some()) {
         let path = folder.as_ref().context("a folder")?.join(format!("{name}.yaml"));
         apply_yaml(&client, "default", &fs::read_to_string(&path)?).await.with_context(|| path.display().to_string())?;
     }
+    Ok(Some((control_plane, client, folder)))
+}
+
+/// The object is taken in the one namespace of all of them; its kind.
+async fn taken(client: &Client, mut object: Value) -> Result<String> {
+    object["metadata"]["namespace"] = json!("default");
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    wait_until(&format!("{kind} to be taken"), Duration::from_secs(60), async || match dry_run(client, "default", &object).await {
+        Ok(()) => Ok(Some(())),
+        // A definition takes seconds to be served.
+        Err(error) if error.downcast_ref::<kube::Error>().is_some_and(is_unserved) => Ok(None),
+        Err(error) => Err(error),
+    })
+    .await?;
+    Ok(kind)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_takes_every_rendering_by_strict_validation() -> Result<()> {
+    let Some((_control_plane, client, folder)) = served("renderings are taken").await? else { return Ok(()) };
     let mut objects: Vec<Value> = specs::all().flat_map(|(name, form)| specs::rendered(name, form)).collect();
     for (body, form) in MORE {
         let text = format!("apiVersion: gangplank.dev/v1alpha1\n{body}\n");
         let spec = recipe::read(&text).map_err(|error| anyhow::anyhow!("{body}: {error}"))?;
         objects.extend(spec[0].render(*form).map_err(|error| anyhow::anyhow!("{body}: {error}"))?.objects);
     }
-    let (mut taken, mut kinds) = (0, std::collections::BTreeSet::new());
-    for mut object in objects {
-        if folder.is_none() && foreign(&object) {
-            continue;
-        }
-        // One namespace for all of them: a team's has its own name.
-        object["metadata"]["namespace"] = json!("default");
-        let what = object["kind"].as_str().unwrap_or_default().to_owned();
-        wait_until(&format!("{what} to be taken"), Duration::from_secs(60), async || match dry_run(&client, "default", &object).await {
-            Ok(()) => Ok(Some(())),
-            // A definition takes seconds to be served.
-            Err(error) if error.downcast_ref::<kube::Error>().is_some_and(is_unserved) => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await?;
-        taken += 1;
-        kinds.insert(what);
+    let (mut count, mut kinds) = (0, std::collections::BTreeSet::new());
+    for object in objects.into_iter().filter(|object| folder.is_some() || !foreign(object)) {
+        kinds.insert(taken(&client, object).await?);
+        count += 1;
     }
-    ensure!(taken >= 50 && kinds.len() >= if folder.is_some() { 16 } else { 11 }, "{taken} objects of {kinds:?}");
+    ensure!(count >= 50 && kinds.len() >= if folder.is_some() { 16 } else { 11 }, "{count} objects of {kinds:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_check_fix_writes_passes_check_and_is_taken_by_strict_validation() -> Result<()> {
+    let Some(seeds) = seeds() else { return Ok(()) };
+    let Some((_control_plane, client, folder)) = served("fixed manifests are taken").await? else { return Ok(()) };
+    // The controller that makes it does not run here, and without it no pod is taken.
+    apply_yaml(&client, "default", "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default}}").await?;
+    let mut files: Vec<PathBuf> = fs::read_dir(seeds)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    files.sort();
+    let (mut changed, mut count, mut refused_before) = (0, 0, 0);
+    for path in files {
+        let (name, text) = (path.display().to_string(), fs::read_to_string(&path)?);
+        let fixed = provision(&["check", "--fix", "-"], &text);
+        ensure!(fixed.status.success(), "{name}: {fixed:?}");
+        let fixed = String::from_utf8(fixed.stdout)?;
+        changed += usize::from(fixed != text);
+        let again = provision(&["check", "-o", "json", "-"], &fixed);
+        ensure!(again.status.success(), "{name}: {again:?}");
+        let left: Vec<Value> = serde_json::from_slice(&again.stdout)?;
+        ensure!(left.iter().all(|finding| finding["level"] != "error" && finding["fixable"] == false), "{name}: {left:?}");
+        for object in serde_saphyr::from_multiple::<Value>(&text)?.into_iter().filter(|object| !foreign(object)) {
+            refused_before += usize::from(dry_run(&client, "default", &object).await.is_err());
+        }
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&fixed)?;
+        for mut object in objects.into_iter().filter(|object| !object.is_null() && (folder.is_some() || !foreign(object))) {
+            if let Some(prefix) = object["metadata"]["generateName"].take().as_str() {
+                object["metadata"] = json!({"name": format!("{prefix}0")});
+            }
+            taken(&client, object).await.with_context(|| name.clone())?;
+            count += 1;
+        }
+    }
+    // Half a device, without the fix.
+    ensure!(refused_before >= 1, "nothing was refused before");
+    ensure!(changed >= 10 && count >= 15, "{changed} files were changed, {count} objects taken");
     Ok(())
 }
 
