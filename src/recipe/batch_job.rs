@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::begin;
 use super::fields::{MAIN, Worker, workload};
 use super::names::KUEUE_QUEUE;
 use super::object::{Named, SpecOf};
@@ -51,6 +52,7 @@ impl SpecOf for BatchJobSpec {
     const PLURAL: Option<&'static str> = None;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::BATCH_JOB;
 
     fn check(self, _: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         let worker = self.common(self.image.clone()).check()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::begin;
 use super::object::{Named, SpecOf};
 use super::storage::{ClaimFile, Storage};
 use super::{Recipe, Rendered};
@@ -27,6 +28,7 @@ impl SpecOf for DatasetSpec {
     const PLURAL: Option<&'static str> = None;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::DATASET;
 
     fn check(self, _: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         if self.claims.is_empty() {

@@ -1,13 +1,14 @@
 //! Recipes: a short spec in, Kubernetes objects out, as values. No file is read here, no cluster asked, nothing applied.
 //!
 //! What may live here: one folder a kind of spec (`training_job`), listed in [`KINDS`]; one file a framework, listed in
-//! `training_job::framework::ALL`; what several kinds share (fields, pods, storage, text checks). What is wrong with a
-//! spec is told as it is of a profile: file, line, field, problem, remedy.
+//! `training_job::framework::ALL`; how specs begin (`begin`); what several kinds share (fields, pods, storage, text checks).
+//! What is wrong with a spec is told as it is of a profile: file, line, field, problem, remedy.
 //!
 //! Objects are `serde_json::Value`s (docs/decisions/0019-specs-and-recipes.md): there are no Kubernetes types here.
 
 mod accelerators;
 mod batch_job;
+pub mod begin;
 mod dataset;
 mod fields;
 mod model_server;
@@ -64,6 +65,8 @@ pub struct Kind {
     pub rules: &'static [(&'static str, &'static str)],
     /// What `--as` takes, beside the plain Kubernetes objects.
     pub forms: &'static [&'static str],
+    /// What its author is asked, and the commented file that comes of it.
+    pub begin: &'static begin::Begin,
     read: fn(&str) -> Result<(Named, Box<dyn Recipe>), Unread>,
     /// The JSON Schema of the whole file.
     #[cfg(feature = "io")]
@@ -82,6 +85,7 @@ impl Kind {
             columns: S::COLUMNS,
             rules: S::RULES,
             forms: S::FORMS,
+            begin: S::BEGIN,
             read: object::read::<S>,
             #[cfg(feature = "io")]
             schema: object::schema::<S>,

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::begin::Begin;
 use super::names::{FIELD_MANAGER, MANAGED_BY, NAME};
 use super::{Recipe, text};
 use crate::policy::Mistake;
@@ -17,6 +18,7 @@ pub(super) trait SpecOf: DeserializeOwned + Schema {
     const PLURAL: Option<&'static str>;
     const COLUMNS: &'static [(&'static str, &'static str)];
     const FORMS: &'static [&'static str];
+    const BEGIN: &'static Begin;
     const RULES: &'static [(&'static str, &'static str)] = RULES;
 
     /// The checked recipe, or the first mistake, named from the spec's root.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::begin;
 use super::object::{Named, SpecOf};
 use super::text::{self, Text};
 use super::{Recipe, Rendered};
@@ -59,6 +60,7 @@ impl SpecOf for TeamSpec {
     const PLURAL: Option<&'static str> = None;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::TEAM;
 
     fn check(self, _: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         for (section, amounts) in [("requests", &self.requests), ("limits", &self.limits), ("defaults", &self.defaults)] {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::begin;
 use super::fields::{Common, Worker};
 use super::names::NAME;
 use super::object::{Named, SpecOf};
@@ -85,6 +86,7 @@ impl SpecOf for TrackingServerSpec {
     const PLURAL: Option<&'static str> = None;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::TRACKING_SERVER;
 
     fn check(self, _: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         let Some((scheme, rest)) = address("database.url", &self.database.url)? else {

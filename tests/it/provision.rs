@@ -80,6 +80,24 @@ fn what_init_writes_renders_for_every_framework() {
 }
 
 #[test]
+fn what_init_writes_of_every_kind_passes_render_and_check() {
+    for kind in gangplank::recipe::KINDS {
+        let written = provision(&["init", "first", "--kind", kind.name, "--yes"], "");
+        assert!(written.status.success(), "{written:?}");
+        let text = String::from_utf8(written.stdout).unwrap();
+        let rendered = provision(&["render", "-"], &text);
+        assert!(rendered.status.success(), "{}: {rendered:?}", kind.name);
+        for manifests in [text, String::from_utf8(rendered.stdout).unwrap()] {
+            let checked = provision(&["check", "-o", "json", "-"], &manifests);
+            let findings: Vec<serde_json::Value> = serde_json::from_slice(&checked.stdout).unwrap();
+            assert!(checked.status.success() && findings.iter().all(|finding| finding["level"] == "note"), "{}: {checked:?}", kind.name);
+        }
+    }
+    check("init-dataset", &["init", "images", "--kind", "Dataset", "--size", "1Ti"]);
+    check("init-stray", &["init", "--kind", "Dataset", "--image", "a/b:1"]);
+}
+
+#[test]
 fn init_keeps_a_file_that_is_there_and_refuses_flags_that_make_no_spec() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("init-{}.yaml", std::process::id()));
     let _ = fs::remove_file(&path);

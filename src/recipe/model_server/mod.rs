@@ -11,6 +11,7 @@ pub mod runtime;
 #[cfg(test)]
 mod tests;
 
+use super::begin;
 use super::fields::{Worker, workload};
 use super::object::{Named, SpecOf};
 use super::pod::{Around, Variable};
@@ -106,6 +107,7 @@ impl SpecOf for ModelServerSpec {
     const COLUMNS: &'static [(&'static str, &'static str)] =
         &[("Runtime", ".spec.runtime"), ("Replicas", ".spec.replicas"), ("Accelerators", ".spec.accelerators")];
     const FORMS: &'static [&'static str] = form::NAMES;
+    const BEGIN: &'static begin::Begin = &begin::MODEL_SERVER;
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         let runtime = runtime::named(&self.runtime)?;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::begin;
 use super::fields::{Worker, workload};
 use super::object::{Named, SpecOf};
 use super::pod::{Around, Variable, template};
@@ -93,6 +94,7 @@ impl SpecOf for PipelineSpec {
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("Schedule", ".spec.schedule")];
     const RULES: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &["argo"];
+    const BEGIN: &'static begin::Begin = &begin::PIPELINE;
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         if !(1..=STEPS_MAX).contains(&self.steps.len()) {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::begin;
 use super::names::GANG_SIZE;
 use super::object::{Named, SpecOf};
 use super::training_job::TrainingJobSpec;
@@ -68,6 +69,7 @@ impl SpecOf for SweepSpec {
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("Search", ".spec.search"), ("Trials", ".spec.trials")];
     const RULES: &'static [(&'static str, &'static str)] = &[];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::SWEEP;
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         if !(1..=PARAMETERS_MAX).contains(&self.parameters.len()) {

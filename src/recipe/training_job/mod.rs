@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::begin;
 use super::fields::{Worker, workload};
 use super::object::{Named, SpecOf};
 use super::text::{self, Text};
@@ -120,6 +121,7 @@ impl SpecOf for TrainingJobSpec {
     const COLUMNS: &'static [(&'static str, &'static str)] =
         &[("Framework", ".spec.framework"), ("Workers", ".spec.workers"), ("Accelerators", ".spec.accelerators")];
     const FORMS: &'static [&'static str] = &[];
+    const BEGIN: &'static begin::Begin = &begin::TRAINING_JOB;
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         let framework = framework::named(&self.framework)?;
