@@ -6,6 +6,7 @@ mod group;
 mod hostile;
 mod served;
 mod specs;
+mod tutorial;
 
 use std::fs;
 use std::io::Write as _;
