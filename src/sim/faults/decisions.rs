@@ -422,12 +422,13 @@ impl Run {
             let boards = || replica.engine.queue().into_iter().any(|status| status.id.key == made.preemptor && runs(status.phase.name()));
             let placed = made.pods.iter().any(|uid| replica.engine.book().holder(uid).is_some()) || boards();
             let waits = preempting.contains(&made.preemptor.to_string());
-            // Who was stopped may be another's follower by now, and not know it yet.
-            if replica.paused_until > made.at && made.life == replica.life && replica.ready {
-                continue;
-            }
             let silent = made.life != replica.life || !replica.ready;
             let over = silent || placed || !waits;
+            // Who was stopped may be another's follower by now, and not know it yet: of its decisions it is noted only when they are over.
+            if replica.paused_until > made.at && !silent {
+                self.decisions.made[place].over_at = over.then_some(now);
+                continue;
+            }
             if !over && now > made.at + AWAITED_MAX_MS {
                 broken = broken.or(Some(format!("{} waits for victims since {} ms", made.preemptor, now - made.at)));
             }

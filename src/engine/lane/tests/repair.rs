@@ -263,6 +263,29 @@ fn a_node_that_comes_back_before_its_member_went_has_its_member_again() {
 }
 
 #[test]
+fn a_gang_that_is_whole_again_before_anybody_went_is_not_told_to_go_back_again() {
+    let mut run = Run::new();
+    let id = GangId { kind: GangKind::Owner, key: PodKey::new("ns", "job"), uid: "job-1".into() };
+    let topology = member("x", 3, 8).topology;
+    let spec = GangSpec { id: id.clone(), size: 3, min: 3, roles: Vec::new(), topology, suspend: Some(job()), suspended_by_us: false };
+    run.step(Input::GangApplied(spec));
+    for rank in 0..3 {
+        let gang = GangRef { id: id.clone(), size: None, min: None, role: "".into(), rank: Some(rank) };
+        run.create(Pod { gang: Some(gang), ..owned(&format!("m{rank}"), 3, 3, rank) });
+    }
+    for rank in 0..3 {
+        run.bind(&format!("m{rank}"));
+    }
+    is_ready(&mut run, "r1-b", false);
+    run.wait(6);
+    assert!(is_told(&mut run, "suspend job true"), "its rack has no spare");
+    // The word is lost, and the node comes back.
+    is_ready(&mut run, "r1-b", true);
+    run.wait(60);
+    assert_eq!((run.done(), run.bound(), run.engine.census().gangs["bound"]), (Vec::new(), 3, 1));
+}
+
+#[test]
 fn after_a_restart_members_on_nodes_that_are_gone_are_seen_to() {
     let mut run = running(2, 2);
     run.pods.entry(uid("m1")).and_modify(|pod| {
