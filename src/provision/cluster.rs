@@ -189,6 +189,8 @@ impl Cluster {
     pub async fn pods(&self, object: &Value) -> Result<Vec<Value>, ClusterError> {
         let selector = match object["kind"].as_str() {
             Some("Job") => format!("batch.kubernetes.io/job-name={}", name(object)),
+            // Trainer's JobSet is called as its TrainJob.
+            Some("JobSet" | "TrainJob") => format!("jobset.sigs.k8s.io/jobset-name={}", name(object)),
             Some("Deployment") => {
                 let labels = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
                 let pairs: Vec<String> = labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();

@@ -49,6 +49,7 @@ impl State {
 pub fn state(object: &Value, pods: &[Value]) -> State {
     match object["kind"].as_str().unwrap_or_default() {
         "Job" => job(object, pods),
+        "JobSet" | "TrainJob" => set(object, pods),
         "Deployment" => deployment(object, pods),
         "PersistentVolumeClaim" => match object["status"]["phase"].as_str() {
             Some("Bound") => State::new(Phase::Running, "bound"),
@@ -79,6 +80,29 @@ fn job(object: &Value, pods: &[Value]) -> State {
     let enough = min.unwrap_or(at_a_time).min(at_a_time);
     let text = format!("{running} of {at_a_time} run{}", if done > 0 { format!(", {done} ended well") } else { String::new() });
     if running >= enough {
+        return State::new(Phase::Running, text);
+    }
+    waiting(text, pods)
+}
+
+/// Whose Jobs somebody else makes: a JobSet with one, or a TrainJob.
+fn set(object: &Value, pods: &[Value]) -> State {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    if let Some(failed) = condition(status, "Failed") {
+        return State::new(Phase::Failed, told(failed));
+    }
+    if let Some(done) = condition(status, "Completed").or_else(|| condition(status, "Complete")) {
+        return State::new(Phase::Done, told(done));
+    }
+    if spec["suspend"] == true {
+        return State::new(Phase::Waiting, "suspended");
+    }
+    let wanted = spec["trainer"]["numNodes"].as_u64().or_else(|| spec["replicatedJobs"][0]["template"]["spec"]["parallelism"].as_u64());
+    let wanted = wanted.unwrap_or(1);
+    let min = object["metadata"]["annotations"]["gangplank.dev/gang-min"].as_str().and_then(|min| min.parse().ok());
+    let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running").count() as u64;
+    let text = format!("{running} of {wanted} run");
+    if running >= min.unwrap_or(wanted) {
         return State::new(Phase::Running, text);
     }
     waiting(text, pods)
@@ -190,6 +214,23 @@ mod tests {
             json!({"kind": "Job", "spec": {"completions": 4, "parallelism": 4, "template": {"metadata": {"annotations": annotations}}}});
         assert_eq!(state(&job, &pods(2, 2)).phase, Phase::Running);
         assert_eq!(state(&job, &pods(1, 3)).phase, Phase::Waiting);
+    }
+
+    #[test]
+    fn a_job_set_and_a_train_job_run_when_their_workers_do() {
+        let job = json!({"template": {"spec": {"parallelism": 4}}});
+        let set = |status: Value| json!({"kind": "JobSet", "spec": {"replicatedJobs": [job]}, "status": status});
+        let train = |status: Value| json!({"kind": "TrainJob", "spec": {"trainer": {"numNodes": 4}}, "status": status});
+        let ended = |kind: &str| json!({"conditions": [{"type": kind, "status": "True", "reason": "R", "message": "m"}]});
+        for (object, pods, phase, text) in [
+            (set(json!({})), pods(4, 0), Phase::Running, "4 of 4 run"),
+            (train(json!({})), pods(1, 3), Phase::Waiting, "1 of 4 run: SchedulingGated: 12 of 16 fit"),
+            (set(ended("Completed")), pods(0, 0), Phase::Done, "R: m"),
+            (train(ended("Complete")), pods(0, 0), Phase::Done, "R: m"),
+            (train(ended("Failed")), pods(4, 0), Phase::Failed, "R: m"),
+        ] {
+            assert_eq!(state(&object, &pods), State::new(phase, text), "{object}");
+        }
     }
 
     #[test]

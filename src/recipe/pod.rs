@@ -28,8 +28,8 @@ pub(super) struct Around {
     pub(super) subdomain: Option<String>,
     /// `Never` for Jobs; absent for what runs for ever.
     pub(super) restart_policy: Option<&'static str>,
-    /// No two of its pods on one node.
-    pub(super) apart: bool,
+    /// No two pods of the Job of this name on one node.
+    pub(super) apart: Option<String>,
     /// Fields of the first container: probes, lifecycle.
     pub(super) container: Map<String, Value>,
     /// Fields of the pod.
@@ -141,7 +141,7 @@ fn spec(of: &Named, worker: &Worker, around: &Around) -> Value {
     if !tolerations.is_empty() {
         set("tolerations", json!(tolerations));
     }
-    if let Some(affinity) = affinity(of, worker, around.apart) {
+    if let Some(affinity) = affinity(worker, around.apart.as_deref()) {
         set("affinity", affinity);
     }
     Value::Object(spec)
@@ -279,15 +279,15 @@ impl Worker {
     }
 }
 
-fn affinity(of: &Named, worker: &Worker, apart: bool) -> Option<Value> {
+fn affinity(worker: &Worker, apart: Option<&str>) -> Option<Value> {
     let mut affinity = Map::new();
     let terms: Vec<Value> = worker.accelerators.iter().flat_map(|accelerators| &accelerators.nodes).map(|labels| term(labels)).collect();
     if !terms.is_empty() {
         let node = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
         affinity.insert("nodeAffinity".to_owned(), node);
     }
-    if apart {
-        let selector = json!({"matchExpressions": [{"key": JOB_NAME, "operator": "In", "values": [of.name]}]});
+    if let Some(job) = apart {
+        let selector = json!({"matchExpressions": [{"key": JOB_NAME, "operator": "In", "values": [job]}]});
         let rule = json!([{"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}]);
         affinity.insert("podAntiAffinity".to_owned(), json!({"requiredDuringSchedulingIgnoredDuringExecution": rule}));
     }

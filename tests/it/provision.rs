@@ -65,7 +65,7 @@ fn render_prints_what_kubectl_applies() {
 fn render_names_file_and_line_of_a_mistake() {
     check("mistake", &["render", "tests/golden/provision/mistake.yaml"]);
     check("no-file", &["render", "nowhere.yaml"]);
-    check("no-form", &["render", "--as", "jobset", TRAIN]);
+    check("no-form", &["render", "--as", "keda", TRAIN]);
     check("usage", &["render"]);
 }
 

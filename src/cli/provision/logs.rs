@@ -42,6 +42,7 @@ struct Speaker {
     worker: String,
     namespace: String,
     pod: String,
+    container: String,
 }
 
 impl Run for LogsArgs {
@@ -68,16 +69,21 @@ impl Run for LogsArgs {
 }
 
 impl LogsArgs {
-    fn parameters(&self) -> LogParams {
-        LogParams { container: Some("main".into()), timestamps: true, tail_lines: self.tail, follow: self.follow, ..LogParams::default() }
+    fn parameters(&self, speaker: &Speaker) -> LogParams {
+        LogParams {
+            container: Some(speaker.container.clone()),
+            timestamps: true,
+            tail_lines: self.tail,
+            follow: self.follow,
+            ..LogParams::default()
+        }
     }
 
     async fn all(&self, client: &kube::Client, speakers: &[Speaker], console: Console) -> anyhow::Result<Exit> {
-        let parameters = self.parameters();
         let ask = |speaker: &Speaker| {
             let (api, pod, worker) =
                 (Api::<Pod>::namespaced(client.clone(), &speaker.namespace), speaker.pod.clone(), speaker.worker.clone());
-            let parameters = parameters.clone();
+            let parameters = self.parameters(speaker);
             async move { (worker, api.logs(&pod, &parameters).await) }
         };
         let asked: Vec<_> = speakers.iter().map(ask).collect();
@@ -105,7 +111,7 @@ impl LogsArgs {
         for speaker in speakers {
             let api: Api<Pod> = Api::namespaced(client.clone(), &speaker.namespace);
             let worker = speaker.worker.clone();
-            match api.log_stream(&speaker.pod, &self.parameters()).await {
+            match api.log_stream(&speaker.pod, &self.parameters(speaker)).await {
                 Ok(stream) => streams.push(stream.lines().map_ok(move |text| line(&worker, &text)).boxed()),
                 Err(error) => console.talk(&format!("[{worker}] cannot be read: {error}")),
             }
@@ -133,7 +139,10 @@ fn speaker(pod: &Value) -> Option<Speaker> {
     let name = metadata["name"].as_str()?;
     let rank = metadata["labels"]["batch.kubernetes.io/job-completion-index"].as_str();
     let worker = rank.unwrap_or_else(|| name.rsplit('-').next().unwrap_or(name));
-    Some(Speaker { worker: worker.to_owned(), namespace: metadata["namespace"].as_str()?.to_owned(), pod: name.to_owned() })
+    // Trainer calls it otherwise than the rest: it is the first.
+    let container = pod["spec"]["containers"][0]["name"].as_str()?;
+    let namespace = metadata["namespace"].as_str()?.to_owned();
+    Some(Speaker { worker: worker.to_owned(), namespace, pod: name.to_owned(), container: container.to_owned() })
 }
 
 /// 2 before 10.

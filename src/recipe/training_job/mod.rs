@@ -1,6 +1,8 @@
 //! `TrainingJob`: one program in several equal workers that start together. Decides how many workers there are, and
-//! what of the spec makes no sense; `render.rs` makes the objects, `framework/` the environment.
+//! what of the spec makes no sense; `render.rs` makes the objects, `framework/` the environment, `form/` what
+//! stands around the Job in other forms.
 
+mod form;
 pub mod framework;
 mod render;
 #[cfg(test)]
@@ -120,7 +122,7 @@ impl SpecOf for TrainingJobSpec {
     const PLURAL: Option<&'static str> = Some("trainingjobs");
     const COLUMNS: &'static [(&'static str, &'static str)] =
         &[("Framework", ".spec.framework"), ("Workers", ".spec.workers"), ("Accelerators", ".spec.accelerators")];
-    const FORMS: &'static [&'static str] = &[];
+    const FORMS: &'static [&'static str] = form::NAMES;
     const BEGIN: &'static begin::Begin = &begin::TRAINING_JOB;
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
@@ -134,8 +136,8 @@ impl SpecOf for TrainingJobSpec {
         }
         let devices = worker.accelerators.as_ref().map_or(0, |accelerators| accelerators.devices);
         let tpu = worker.accelerators.as_ref().is_some_and(|accelerators| accelerators.slice.is_some());
-        let group = Group { name: of.name.clone(), workers, workers_min, devices, tpu };
-        if workers_min < workers && !framework.elastic {
+        let group = Group { name: of.name.clone(), hosts: of.name.clone(), workers, workers_min, devices, tpu };
+        if group.is_elastic() && !framework.elastic {
             let elastic: Vec<&str> = framework::ALL.iter().filter(|framework| framework.elastic).map(|framework| framework.name).collect();
             let problem = format!("{} cannot go on with fewer workers", framework.name);
             return Err(Mistake::new("workers", problem, format!("write one number, or use {}", elastic.join(" or "))));
@@ -170,8 +172,8 @@ impl SpecOf for TrainingJobSpec {
 }
 
 impl Recipe for TrainingJob {
-    fn render(&self, of: &Named, _: Option<&str>) -> Result<Rendered, Mistake> {
-        Ok(render::render(self, of))
+    fn render(&self, of: &Named, form: Option<&str>) -> Result<Rendered, Mistake> {
+        render::render(self, of, form.and_then(form::named))
     }
 }
 

@@ -31,12 +31,19 @@ fn definitions() -> Option<PathBuf> {
 const FOREIGN: &[&str] = &[
     "argoproj.io_workflows",
     "gateway.networking.k8s.io_httproutes",
+    "jobset.x-k8s.io_jobsets",
     "keda.sh_scaledobjects",
     "monitoring.coreos.com_prometheusrules",
     "monitoring.coreos.com_servicemonitors",
     "serving.knative.dev_services",
     "serving.kserve.io_inferenceservices",
+    "trainer.kubeflow.org_trainingruntimes",
+    "trainer.kubeflow.org_trainjobs",
 ];
+
+/// Jobs in the forms of other projects.
+const LLM: &str = "kind: TrainingJob\nmetadata: {name: m15}\nspec: {framework: mpi, image: 'a/b:1', command: [mpirun, x], workers: 4, accelerators: 'H100:8', memory: 64Gi, queue: q, maxDuration: 2d, ownNodes: true, datasets: {/data: d}, outputs: {/out: o}, checkpoint: {path: /out, every: 5m, grace: 1m}, secretEnv: {T: a/b}, config: {/etc/a: {b.yaml: {c: 1}}}, network: {interface: eth0, rdma: 'rdma/hca:1'}, topology: {preferred: rack}, expectedDuration: 8h}";
+const ELASTIC: &str = "kind: TrainingJob\nmetadata: {name: m16}\nspec: {framework: pytorch, image: 'a/b:1', workers: 2..8, gpu: 0.5, containers: [{name: side, image: 'a/b:1'}]}";
 
 /// More renderings than the examples have: every framework, every form.
 const MORE: &[(&str, Option<&str>)] = &[
@@ -89,6 +96,10 @@ const MORE: &[(&str, Option<&str>)] = &[
         "kind: Pipeline\nmetadata: {name: m11}\nspec: {parallel: 2, steps: [{name: a, image: 'a/b:1', retries: 2, config: {/etc/a: {b.yaml: {c: 1}}}}, {name: b, image: 'a/b:1', after: [a], onlyIf: {step: a, file: /o, is: go}}]}",
         Some("argo"),
     ),
+    (LLM, Some("jobset")),
+    (LLM, Some("trainjob")),
+    (ELASTIC, Some("jobset")),
+    (ELASTIC, Some("trainjob")),
     ("kind: BatchJob\nmetadata: {name: m12}\nspec: {image: 'a/b:1', chunks: 1000, parallel: 50, failedChunks: 10, gpu: 0.25}", None),
 ];
 
@@ -151,7 +162,7 @@ async fn the_api_server_takes_every_rendering_by_strict_validation() -> Result<(
         kinds.insert(taken(&client, object).await?);
         count += 1;
     }
-    ensure!(count >= 50 && kinds.len() >= if folder.is_some() { 16 } else { 11 }, "{count} objects of {kinds:?}");
+    ensure!(count >= 50 && kinds.len() >= if folder.is_some() { 19 } else { 11 }, "{count} objects of {kinds:?}");
     Ok(())
 }
 

@@ -59,7 +59,10 @@ pub(super) struct Launch {
 /// The workers that a framework joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
+    /// Of the headless Service.
     pub(super) name: String,
+    /// Of the Job, before the index in the names of hosts.
+    pub(super) hosts: String,
     pub(super) workers: u32,
     pub(super) workers_min: u32,
     /// Accelerators of each.
@@ -70,7 +73,7 @@ pub(super) struct Group {
 impl Group {
     /// The host name of a worker, as DNS has it within the namespace.
     pub(super) fn host(&self, index: u32) -> String {
-        format!("{0}-{index}.{0}", self.name)
+        format!("{}-{index}.{}", self.hosts, self.name)
     }
 
     /// Those of all of them, each with a port behind it where one is given.
@@ -87,6 +90,11 @@ impl Group {
     /// The rank of a worker; that of a worker alone is 0, whichever of several such its index says that it is.
     pub(super) fn rank(&self, name: &'static str) -> Variable {
         if self.is_alone() { Variable::text(name, "0") } else { Variable::index(name) }
+    }
+
+    /// Whether it can go on with fewer.
+    pub(super) fn is_elastic(&self) -> bool {
+        self.workers_min < self.workers
     }
 
     pub(super) fn is_alone(&self) -> bool {
