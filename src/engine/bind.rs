@@ -67,7 +67,12 @@ impl Engine {
                 self.book.release(uid);
                 self.book.set_plain(uid, node, holder.load);
             }
-            BindOutcome::Bound => self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder }),
+            BindOutcome::Bound => {
+                self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder });
+                if let Some(pod) = self.pods.get(uid).map(|record| record.pod.clone()) {
+                    self.binding_written(&pod);
+                }
+            }
             BindOutcome::Refused if self.promise_again(now, uid, holder.grant.as_ref()) => {}
             BindOutcome::Refused => {
                 self.book.release(uid);

@@ -1,6 +1,8 @@
 //! From phase to phase: what [`crate::gang::life::next`] asks for is done here, in the book and as effects. Nothing is
 //! done before the books are complete and this replica has the voice.
 
+use std::cmp::Reverse;
+
 use super::{Gang, Step, VACANT, vacancy_of};
 use crate::book::{Holder, HolderState};
 use crate::engine::decider::reference;
@@ -28,7 +30,7 @@ impl Engine {
                 }
                 gang.phase = phase;
             }
-            if phase == Phase::Bound {
+            if phase == Phase::Bound && self.has_arrived(id) {
                 self.may_give_way(id);
             }
             match act {
@@ -50,6 +52,22 @@ impl Engine {
         let Some(gang) = self.lane.gangs.get(id) else { return };
         if self.lane.refused.first().is_some_and(|turn| turn.priority < gang.turn.priority) {
             self.lane.gained();
+        }
+    }
+
+    /// All of a gang's Bindings are known to be written.
+    fn has_arrived(&self, id: &GangId) -> bool {
+        let written = |uid: &PodUid| self.book.holder(uid).is_none_or(|holder| holder.state == HolderState::Bound);
+        self.lane.gangs.get(id).is_some_and(|gang| gang.members.iter().all(|(uid, step)| *step != Step::Bound || written(uid)))
+    }
+
+    /// A pod's Binding is known to be written. The last of a gang's is its arrival, unless it has another phase to go.
+    pub(in crate::engine) fn binding_written(&mut self, pod: &Pod) {
+        let Some(first) = self.lane.refused.first() else { return };
+        match self.lane.gang(&pod.uid).map(|(id, gang)| (id.clone(), gang.phase)) {
+            None if first.priority < Reverse(pod.priority) => self.lane.gained(),
+            Some((id, phase)) if id.kind == GangKind::Alone || (phase == Phase::Bound && self.has_arrived(&id)) => self.may_give_way(&id),
+            None | Some(_) => {}
         }
     }
 

@@ -1,8 +1,7 @@
 //! Room for a gang of higher priority: those who must give way go whole, nobody else does, and what they leave is kept.
 
 use super::run::{NAMES, Run, gated, uid};
-use crate::engine::{Answer, Input, PreemptCandidate, PreemptQuery};
-use crate::gang::life::VICTIMS;
+use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Input, PreemptCandidate, PreemptQuery};
 use crate::model::fixtures::pod;
 use crate::model::{Budget, GangId, GangKind, GangRef, GangSpec, OwnerRef, Pod, PodKey, Reason};
 
@@ -119,7 +118,7 @@ fn a_victim_that_does_not_go_costs_nobody_else_their_place_and_what_is_free_is_k
     let stuck = Pod { deleting: true, ..run.pods[&uid("b")].clone() };
     run.apply(stuck);
     run.delete("a");
-    run.wait(VICTIMS.as_secs() + 30);
+    run.wait(120 + 30);
     assert_eq!(evicted(&run.done()), Vec::<&str>::new(), "asked again only what is not going yet");
     assert_eq!(run.engine.census().gangs["preempting"], 0);
     run.create(of("greedy", "g", 1, 8));
@@ -274,4 +273,36 @@ fn elastic_gangs_shrink_before_anyone_goes_and_grow_again_into_what_is_idle() {
     run.wait(6);
     gone.iter().for_each(|name| run.bind(&format!("{name}2")));
     assert_eq!((run.bound(), run.engine.census().gangs["bound"]), (6, 1 + 2));
+}
+
+#[test]
+fn who_was_refused_while_lower_priority_was_on_its_way_takes_its_room_when_it_has_arrived() {
+    // The watch can be sooner than the answer to the Binding.
+    for watch_first in [false, true] {
+        let mut run = Run::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            running(&mut run, name, &[name], 9);
+        }
+        let alone = |name: &str, priority: i32| Pod { gang: None, ..of("-", name, 1, priority) };
+        run.create(alone("low", 0));
+        run.create(alone("x", 5));
+        assert_eq!(evicted(&run.done()), Vec::<&str>::new(), "who is on the way is let arrive");
+        let node = run.filter("low").unwrap();
+        let pod = run.pods[&uid("low")].clone();
+        let Answer::Bind(BindAnswer::Write(order)) = run.step(Input::Bind(BindQuery { pod: pod.clone(), node: node.into() })) else {
+            panic!("no order")
+        };
+        run.settle();
+        let outcome = Input::BindOutcome { uid: uid("low"), node: node.into(), outcome: BindOutcome::Bound };
+        let told = Pod { recorded: Some(order.grant), nominated: None, ..pod.on(node) };
+        if watch_first {
+            run.apply(told);
+            run.step(outcome);
+        } else {
+            run.step(outcome);
+            run.apply(told);
+        }
+        run.settle();
+        assert_eq!(evicted(&run.done()), ["low"], "the watch first: {watch_first}");
+    }
 }
