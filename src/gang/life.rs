@@ -152,8 +152,6 @@ pub const BINDING: Duration = Duration::from_secs(11);
 /// How long those that are taken back may take to be gone, before that is asked for again: most pods end within their 30 s of
 /// grace, and asking twice is harmless.
 pub const UNDO: Duration = Duration::from_secs(20);
-/// How long victims may take to be gone, from their eviction on.
-pub const VICTIMS: Duration = Duration::from_secs(120);
 /// How often they are reminded before the plan is undone.
 pub const REMINDERS: u32 = 1;
 /// How long a gang may be rolled forward in all, from its release on: places are found anew for members within it, not after it.
@@ -319,7 +317,8 @@ mod tests {
         let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
         let names: Vec<&str> = rows.iter().filter_map(|row| row.split('`').nth(1)).collect();
         assert_eq!(names, Phase::NAMES);
-        let deadlines = [("preempting", VICTIMS), ("reserved", NOMINATION), ("released", BINDING), ("undoing", UNDO)];
+        let victims = crate::policy::Profile::shipped().preemption.deadline;
+        let deadlines = [("preempting", victims), ("reserved", NOMINATION), ("released", BINDING), ("undoing", UNDO)];
         for (phase, row) in names.iter().zip(&rows) {
             let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
             match deadlines.iter().find(|(name, _)| name == phase) {

@@ -14,8 +14,9 @@ use crate::book::{Book, Holder, HolderState, Load, Take, takes};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine, Event};
 use crate::gang::Context;
-use crate::gang::life::{NOMINATION, Phase, UNDO, VICTIMS};
+use crate::gang::life::{NOMINATION, Phase, UNDO};
 use crate::model::{Amount, GangId, GangKind, NodeName, OwnerRef, Pod, PodKey, PodUid, Reason, Refusal, Time};
+use crate::policy::Preemption;
 use crate::preempt::rules::{self, Standing};
 use crate::preempt::{Ask, Reach, Takeover, Unit, search};
 
@@ -59,7 +60,7 @@ struct Found {
     takeover: Takeover,
     takeable: Takeable,
     standing: Standing,
-    notice: Duration,
+    rule: Preemption,
 }
 
 #[derive(Clone, Debug)]
@@ -110,10 +111,10 @@ impl Engine {
         let Takeable { units, allowances, going, .. } = &takeable;
         let ask = Ask { context, group: &group, units, allowances, going, steps_max: Ask::STEPS_MAX };
         let takeover = search(&mut self.book, &ask)?;
-        Some(Found { takeover, takeable, standing, notice: rules.profile.preemption.notice })
+        Some(Found { takeover, takeable, standing, rule: rules.profile.preemption })
     }
 
-    fn claim_room(&mut self, now: Time, id: &GangId, Found { takeover, takeable, standing, notice }: &Found) {
+    fn claim_room(&mut self, now: Time, id: &GangId, Found { takeover, takeable, standing, rule }: &Found) {
         let victim = |place: &usize| Victim { unit: takeable.units[*place].clone(), kind: takeable.of[*place].1 };
         let victims: Vec<Victim> = takeover.victims.iter().map(victim).collect();
         let why = words(takeover, *standing);
@@ -158,7 +159,7 @@ impl Engine {
         self.queues.claim(id.clone(), asks);
         self.lane.claims.insert(id.clone(), claim);
         if let Some(gang) = self.lane.gangs.get_mut(id) {
-            gang.phase = Phase::Preempting { until: now + NOMINATION + *notice + VICTIMS };
+            gang.phase = Phase::Preempting { until: now + NOMINATION + rule.notice + rule.deadline };
         }
         self.tell_gang(now, id, &story);
     }
@@ -174,7 +175,7 @@ impl Engine {
                 if !claim.places.iter().all(nominated) && now < until {
                     return;
                 }
-                let notice = self.notice_of(id);
+                let notice = self.rule_for(id).map_or(Duration::ZERO, |rule| rule.notice);
                 if notice.is_zero() {
                     self.tell_to_go(now, id);
                 } else {
@@ -204,10 +205,10 @@ impl Engine {
         self.lane.claims.entry(id.clone()).and_modify(|claim| claim.stage = stage);
     }
 
-    fn notice_of(&self, id: &GangId) -> Duration {
-        let uid = self.lane.gangs.get(id).and_then(|gang| gang.members.keys().next());
-        let pod = uid.and_then(|uid| self.pods.get(uid)).map(|record| &record.pod);
-        pod.map_or(Duration::ZERO, |pod| self.rules(pod).profile.preemption.notice)
+    /// What the profile of a gang that wants room says.
+    fn rule_for(&self, id: &GangId) -> Option<Preemption> {
+        let uid = self.lane.gangs.get(id).and_then(|gang| gang.members.keys().next())?;
+        self.pods.get(uid).map(|record| self.rules(&record.pod).profile.preemption)
     }
 
     fn give_notice(&mut self, id: &GangId, at: Option<Time>) {
@@ -223,8 +224,8 @@ impl Engine {
             return;
         }
         self.set_stage(id, Stage::Evicting);
-        if let Some(gang) = self.lane.gangs.get_mut(id) {
-            gang.phase = Phase::Preempting { until: now + VICTIMS };
+        if let (Some(rule), Some(gang)) = (self.rule_for(id), self.lane.gangs.get_mut(id)) {
+            gang.phase = Phase::Preempting { until: now + rule.deadline };
         }
         let Some(claim) = self.lane.claims.get(id) else { return };
         let preemptor = title(id);

@@ -18,11 +18,15 @@ pub(super) struct PreemptionFile {
     /// How many seconds before it is evicted a pod carries the annotation `gangplank.dev/preempt-notice` with the time. 0: it does not.
     #[cfg_attr(feature = "io", schemars(range(min = 0, max = 3600)))]
     notice_seconds: u64,
+    /// How many seconds after their eviction victims are waited for. Of those that are not gone by then nobody else takes the place: what
+    /// is free is kept, and the preemptor is planned anew.
+    #[cfg_attr(feature = "io", schemars(range(min = 5, max = 3600)))]
+    deadline_seconds: u64,
 }
 
 impl Default for PreemptionFile {
     fn default() -> Self {
-        Self { enabled: true, ownerless_pods: false, notice_seconds: 0 }
+        Self { enabled: true, ownerless_pods: false, notice_seconds: 0, deadline_seconds: 120 }
     }
 }
 
@@ -35,12 +39,18 @@ pub struct Preemption {
     pub ownerless_pods: bool,
     /// How long before it is evicted a pod hears of it.
     pub notice: Duration,
+    /// How long victims may take to be gone, from their eviction on.
+    pub deadline: Duration,
 }
 
 pub(super) fn check(file: &PreemptionFile) -> Result<Preemption, Mistake> {
-    let PreemptionFile { enabled, ownerless_pods, notice_seconds } = *file;
+    let PreemptionFile { enabled, ownerless_pods, notice_seconds, deadline_seconds } = *file;
     if notice_seconds > 3600 {
         return Err(Mistake::range("noticeSeconds", notice_seconds, "0..=3600"));
     }
-    Ok(Preemption { enabled, ownerless_pods, notice: Duration::from_secs(notice_seconds) })
+    if !(5..=3600).contains(&deadline_seconds) {
+        return Err(Mistake::range("deadlineSeconds", deadline_seconds, "5..=3600"));
+    }
+    let (notice, deadline) = (Duration::from_secs(notice_seconds), Duration::from_secs(deadline_seconds));
+    Ok(Preemption { enabled, ownerless_pods, notice, deadline })
 }
