@@ -22,7 +22,7 @@ fn runs_for(duration: &str) -> Value {
     json!({"testcluster.gangplank.dev/complete-after": duration})
 }
 
-fn completed(job: &Job) -> bool {
+pub(super) fn completed(job: &Job) -> bool {
     let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Complete" && condition.status == "True")
 }

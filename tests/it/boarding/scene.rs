@@ -203,7 +203,7 @@ pub(super) async fn taint(nodes: &Api<Node>, node: &str, tainted: bool) -> Resul
 }
 
 /// Bound, and not ended.
-fn holds_devices(pod: &Pod) -> bool {
+pub(super) fn holds_devices(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     node_of(pod).is_some() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
