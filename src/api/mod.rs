@@ -71,6 +71,7 @@ impl Api {
             .route("/api/v1/gangs/{namespace}/{name}", get(views::gang))
             .route("/api/v1/journal", get(views::journal))
             .route("/api/v1/queues", get(views::queues))
+            .route("/api/v1/starts/{namespace}/{name}", get(views::starts))
             .route("/api/v1/pods/{namespace}/{name}", get(views::pod))
             .with_state(self.clone())
     }

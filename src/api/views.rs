@@ -9,7 +9,9 @@ use super::{Api, reply};
 use crate::engine::Engine;
 use crate::preempt::Wanted;
 use crate::preempt::rules::PRIORITY_USER_MAX;
-use crate::wire::api::{BookView, DefragView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView};
+use crate::wire::api::{
+    BookView, DefragView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView, StartsView,
+};
 
 /// Alive: the process answers.
 pub(super) async fn healthz() -> Response {
@@ -75,6 +77,15 @@ pub(super) async fn gang(State(api): State<Api>, Path((namespace, name)): Path<(
         return reply::problem(StatusCode::NOT_FOUND, "no gang of this name, as far as was seen");
     }
     view_json(&view)
+}
+
+/// When gangs of one name that wait could start. It is searched for beside the engine, which goes on.
+pub(super) async fn starts(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    let searches = api.host.look_now(|engine, now| engine.searches_for_start(now, &namespace, &name));
+    match tokio::task::spawn_blocking(|| StartsView::of(searches)).await {
+        Ok(view) => view_json(&view),
+        Err(error) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 /// `?count=100`.

@@ -1,10 +1,13 @@
 //! `gangplank explain POD|GANG`: asks a running server why its last decision on a pod came out as it did, or how far a gang is.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::Value;
 
 use super::http::Client;
 use super::{Advice, Console, Exit, Run};
+use crate::model::duration;
 
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
@@ -32,7 +35,9 @@ impl Run for ExplainArgs {
         if reply.status == 404 {
             let gang = client.get(&format!("/api/v1/gangs/{}/{}", super::segment(namespace), super::segment(name)))?;
             if gang.status == 200 {
-                console.data(&super::view(&gang)?, gangs)?;
+                let mut view = super::view(&gang)?;
+                view["starts"] = starts(&mut client, namespace, name)?;
+                console.data(&view, gangs)?;
                 return Ok(Exit::Ok);
             }
             let problem = format!("{} has not seen a pod or a gang {namespace}/{name} that asks for accelerators", self.server);
@@ -42,10 +47,34 @@ impl Run for ExplainArgs {
             )
             .into());
         }
-        let view = super::view(&reply)?;
+        let mut view = super::view(&reply)?;
+        view["starts"] = starts(&mut client, namespace, name)?;
         console.data(&view, table)?;
         Ok(Exit::Ok)
     }
+}
+
+/// When it could start, if it waits for room; nothing from a server that is older than the question.
+fn starts(client: &mut Client, namespace: &str, name: &str) -> anyhow::Result<Value> {
+    let reply = client.get(&format!("/api/v1/starts/{}/{}", super::segment(namespace), super::segment(name)))?;
+    Ok(if reply.status == 200 { super::view(&reply)?["starts"].take() } else { Value::Array(Vec::new()) })
+}
+
+/// The same for people.
+pub(super) fn start_line(start: &Value) -> String {
+    let time = |value: &Value| duration::text(Duration::from_secs(value.as_u64().unwrap_or_default()));
+    let basis = start["basis"].as_str().unwrap_or_default();
+    match start["when"].as_str() {
+        Some("now") => "now".into(),
+        Some("after-evictions") => basis.into(),
+        Some("expected") => format!("expected in {} to {}, by {basis}", time(&start["fromSeconds"]), time(&start["untilSeconds"])),
+        Some("never") => "not as things are: it does not fit, even if all that runs ends".into(),
+        _ => format!("not predictable: {basis}"),
+    }
+}
+
+fn start_lines(view: &Value) -> impl Iterator<Item = String> {
+    view["starts"].as_array().into_iter().flatten().map(|start| format!("start    {}", start_line(start)))
 }
 
 /// Who holds what it waits for.
@@ -87,6 +116,7 @@ fn gangs(view: &Value) -> String {
             ));
         }
     }
+    lines.extend(start_lines(view));
     lines.join("\n")
 }
 
@@ -118,6 +148,7 @@ fn table(view: &Value) -> String {
     }
     lines.extend(nodes_asked(view));
     lines.extend(held(view));
+    lines.extend(start_lines(view));
     if !trace.is_object() {
         lines.push(
             "decided  nothing yet: kube-scheduler has not asked. Its own checks may refuse the pod before; see `kubectl describe pod`"

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Advice;
-use crate::model::{Budget, Classes, PodKey, PodUid, PriorityClass, Quantity, Quota};
+use crate::model::{Budget, Classes, PodKey, PodUid, PriorityClass, Quantity, Quota, Time};
 use crate::sim::predicate::{self, Neighbours};
 use crate::sim::{Cluster, HardLimits, NodeView, SimNode, Usage};
 use crate::wire::admission::{self, Rules, Verdict};
@@ -41,6 +41,10 @@ pub(super) struct Scene {
     pub(super) notes: Vec<String>,
     /// Pods that were bound already.
     pub(super) bound_before: BTreeSet<PodUid>,
+    /// Pods of the workloads, `namespace/name`, also those that the API server would not take.
+    pub(super) asked: BTreeSet<String>,
+    /// When the youngest pod of the cluster was created.
+    newest: Time,
     limits: Vec<HardLimits>,
     namespaces: Namespaces,
     rules: Rules,
@@ -100,6 +104,8 @@ impl Scene {
             refused: Vec::new(),
             notes: Vec::new(),
             bound_before: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            newest: Time::default(),
             limits: Vec::new(),
             namespaces: Namespaces::new(),
             rules: Rules::shipped(Arc::new(classes.clone())),
@@ -155,6 +161,7 @@ impl Scene {
             object = pods.into_iter().next().context("Pod without `metadata.name`")?;
         }
         let pod = manifest::pod(&object, classes, &self.namespaces)?;
+        self.newest = self.newest.max(pod.pod.created_at);
         if pod.pod.node.is_some() {
             self.bound_before.insert(pod.pod.uid.clone());
         }
@@ -191,6 +198,7 @@ impl Scene {
     /// What the API server does with a new pod: priority, validation, quota.
     fn create(&mut self, mut object: Value, place: &Place, classes: &Classes) -> anyhow::Result<()> {
         let key = PodKey::new(manifest::namespace(&object), object["metadata"]["name"].as_str().unwrap_or_default());
+        self.asked.insert(key.to_string());
         let mut refuse = |code, message: String, remedy: &str| {
             self.refused.push(Refused { key: key.clone(), code, message, remedy: remedy.into() });
             Ok(())
@@ -208,7 +216,9 @@ impl Scene {
             let message = format!("namespace {} is not managed: the API server refuses a fraction of an extended resource", key.namespace);
             return refuse("invalid-request", message, "label the namespace gangplank.dev/managed=true");
         }
-        let pod = manifest::pod(&object, classes, &self.namespaces)?;
+        let mut pod = manifest::pod(&object, classes, &self.namespaces)?;
+        // Who comes now is younger than all who wait.
+        pod.pod.created_at = pod.pod.created_at.max(self.newest);
         let charge = manifest::charge(&object);
         let over = self.limits_of(Arc::clone(&key.namespace)).find_map(|limits| limits.admits(&charge).err());
         if let Some(message) = over {

@@ -1,5 +1,6 @@
 //! `gangplank simulate`: what would run where, from the manifests that people have. No cluster is needed or touched.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use super::report::{Ended, Report};
 use super::scene::Scene;
 use super::{Advice, Console, Exit, Run, policy};
 use crate::engine::Engine;
-use crate::model::Time;
+use crate::model::{PodUid, Time};
 use crate::policy::{FabricSection, Profiles};
 use crate::sim::{Direct, Scheduler, SimPod, Surroundings};
 use crate::wire::fabric;
@@ -54,7 +55,8 @@ pub struct Simulated {
     /// What a reader should know.
     pub notes: Vec<String>,
     world: Direct,
-    bound_before: std::collections::BTreeSet<crate::model::PodUid>,
+    bound_before: BTreeSet<PodUid>,
+    asked: BTreeSet<String>,
 }
 
 impl Simulated {
@@ -66,6 +68,11 @@ impl Simulated {
     /// The engine, for what else it can be asked.
     pub(super) fn engine(&self) -> &Engine {
         self.world.engine()
+    }
+
+    /// Whether it is a pod of the workloads; those of the cluster may wait, too, and who had to go.
+    pub(super) fn is_asked(&self, pod: &str) -> bool {
+        self.asked.contains(pod)
     }
 
     /// The latest time that the manifests mention.
@@ -96,7 +103,7 @@ pub fn simulate(cluster: Vec<Document>, workloads: Vec<Document>, profiles: impl
         calls: world.calls(),
         seed,
     });
-    Ok(Simulated { report, notes: scene.notes, world, bound_before: scene.bound_before })
+    Ok(Simulated { report, notes: scene.notes, world, bound_before: scene.bound_before, asked: scene.asked })
 }
 
 /// The section with the levels of the cluster's own objects, where it takes them from there.

@@ -30,7 +30,7 @@ mod wake;
 
 pub use decider::{Census, Engine};
 pub use input::{BindOutcome, BindQuery, FilterQuery, Input, PodRef, PreemptCandidate, PreemptQuery};
-pub use lane::{Defrag, DefragMove, DefragPlan, Eviction, GangStatus, MemberStatus, Staying, Survey};
+pub use lane::{Defrag, DefragMove, DefragPlan, Eviction, GangStatus, MemberStatus, Outlook, Search, Staying, Survey};
 pub use output::{
     Answer, BindAnswer, BindOrder, Effect, EnvValue, Event, FilterAnswer, NodeEvent, Output, PreemptChoice, Refused, Score, Trace,
 };

@@ -33,6 +33,25 @@ fn parts(text: &str) -> Option<u64> {
     Some(seconds)
 }
 
+/// The same the other way round, in the two largest units: nobody needs the seconds of a week.
+#[cfg(feature = "io")]
+pub(crate) fn text(duration: Duration) -> String {
+    let mut rest = duration.as_secs();
+    let mut parts = Vec::new();
+    for (unit, letter) in [(86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')] {
+        if rest >= unit {
+            parts.push(format!("{}{letter}", rest / unit));
+            rest %= unit;
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +65,14 @@ mod tests {
         }
         for text in ["", "0", "m", "5", "-5m", "1.5h", "5m1h", "5 m", "1h1h", "99999999999999999999s", "10w", "é"] {
             assert_eq!(parse(text).is_some(), text == "5", "{text}");
+        }
+    }
+
+    #[cfg(feature = "io")]
+    #[test]
+    fn durations_are_written_in_their_two_largest_units() {
+        for (seconds, written) in [(0, "0s"), (59, "59s"), (90, "1m30s"), (3600, "1h"), (3601, "1h"), (9000, "2h30m"), (180_061, "2d2h")] {
+            assert_eq!(text(Duration::from_secs(seconds)), written);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What `/api/v1/...` answers: our own JSON, in camelCase, stable within v1.
 
 mod defrag;
+mod starts;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 pub use defrag::{DefragMoveView, DefragPlanView, DefragView, StayingView};
+pub use starts::{StartView, StartsView};
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};

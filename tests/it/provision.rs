@@ -46,6 +46,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
+const CLUSTER: &str = "tests/golden/provision/cluster.yaml";
 const TRAIN: &str = "tests/golden/provision/train.yaml";
 
 #[test]
@@ -112,6 +113,35 @@ fn init_keeps_a_file_that_is_there_and_refuses_flags_that_make_no_spec() {
     check("init-mistake", &["init", "--accelerators", "H1OO:8"]);
     let hostile = provision(&["init", "x", "--image", "a\"\nspec: {user: 0}"], "");
     assert_eq!(hostile.status.code(), Some(1), "{hostile:?}");
+}
+
+#[test]
+fn plan_says_when_it_would_start_and_on_whose_word_that_rests() {
+    let cluster = fs::read_to_string(root().join(CLUSTER)).unwrap();
+    let silent = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("silent-{}.yaml", std::process::id()));
+    fs::write(&silent, cluster.replace("{gangplank.dev/expected-duration: 2h}", "{}")).unwrap();
+    let start = |cluster: &str, rest: &str| {
+        let spec =
+            format!("apiVersion: gangplank.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: new}}\nspec: {{image: 'a/b:1', {rest}}}");
+        let output = provision(&["plan", "-n", "default", "-o", "json", "--cluster", cluster, "--", "-"], &spec);
+        let planned: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let start = &planned["starts"][0];
+        assert_eq!(planned["starts"].as_array().unwrap().len(), 1, "{planned}");
+        (start["when"].as_str().unwrap().to_owned(), start["untilSeconds"].as_u64(), start["basis"].as_str().unwrap_or_default().to_owned())
+    };
+    let (one, both) = ("what the one pod that has to end says of itself", "what the 2 pods that have to end say of themselves");
+    assert_eq!(start(CLUSTER, "accelerators: 'H100:8'"), ("expected".into(), Some(5400), one.into()));
+    assert_eq!(start(CLUSTER, "accelerators: 'H100:8', workers: 2"), ("expected".into(), Some(16_200), both.into()));
+    assert_eq!(start(CLUSTER, "accelerators: 'H100:8', workers: 3").0, "never");
+    assert_eq!(start(CLUSTER, "accelerators: 'H100:8', priority: urgent").0, "after-evictions");
+    assert_eq!(start(CLUSTER, "cpu: 1"), ("now".into(), Some(0), String::new()));
+    let (when, until, basis) = start(silent.to_str().unwrap(), "accelerators: 'H100:8', workers: 2");
+    assert_eq!(
+        (when.as_str(), until, basis.as_str()),
+        ("not-predictable", None, "1 of the 2 pods that have to end do not say how long they run")
+    );
+    fs::remove_file(&silent).unwrap();
+    check("plan", &["plan", "-n", "default", "--cluster", CLUSTER, "--", "tests/golden/provision/waits.yaml"]);
 }
 
 #[test]

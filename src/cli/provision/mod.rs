@@ -10,6 +10,7 @@ mod logs;
 mod plan;
 mod render;
 mod schema;
+mod start;
 mod status;
 mod target;
 

@@ -1,4 +1,4 @@
-//! `gangplank-provision plan FILE...`: whether it would fit, where, and who would have to go for it. The engine that decides
+//! `gangplank-provision plan FILE...`: whether it would fit, where, who would have to go for it, and when it would start. The engine that decides
 //! in the cluster decides here, over the cluster's objects as they are now; nothing is applied.
 
 use std::path::PathBuf;
@@ -8,11 +8,16 @@ use clap::Args;
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
+use serde::Serialize;
 use serde_json::Value;
 
+use super::start;
 use super::target::{Target, block_on};
 use super::{Console, Exit, Run};
+use crate::cli::report::Report;
 use crate::cli::{policy, simulate};
+use crate::host::Clock;
+use crate::wire::api::StartView;
 use crate::wire::manifest::{Document, Place};
 
 /// Arguments of `plan`.
@@ -28,9 +33,17 @@ pub(super) struct PlanArgs {
     profile: Vec<PathBuf>,
 }
 
+/// What a simulation says, and when what was asked about starts.
+#[derive(Serialize)]
+struct Planned<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    starts: Vec<StartView>,
+}
+
 impl Run for PlanArgs {
     const NAME: &'static str = "plan";
-    const ABOUT: &'static str = "Say whether specs would fit into a cluster, where, and who would have to go for them";
+    const ABOUT: &'static str = "Say whether specs would fit into a cluster, where, who would have to go, and when they start";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
         let mut objects = self.target.objects(console, true)?;
@@ -49,11 +62,16 @@ impl Run for PlanArgs {
         }
         let workloads = documents("spec", objects);
         let outcome = simulate::simulate(cluster, workloads, profiles, 0)?;
+        // Files may be old: how long somebody ran is told by what they say themselves.
+        let now = if self.cluster.is_empty() { Clock::system().read() } else { outcome.latest() };
+        let starts = start::starts(&outcome, now);
         for note in &outcome.notes {
             console.talk(&format!("note: {note}"));
         }
-        console.data(&outcome.report, |_| outcome.table(console.color))?;
-        Ok(if outcome.report.pending.is_empty() { Exit::Ok } else { Exit::DoesNotFit })
+        let planned = Planned { report: &outcome.report, starts };
+        console.data(&planned, |planned| format!("{}{}", outcome.table(console.color), start::table(&planned.starts)))?;
+        // Whoever had to go waits, and that is another matter.
+        Ok(if outcome.report.pending.iter().all(|pending| !outcome.is_asked(&pending.pod)) { Exit::Ok } else { Exit::DoesNotFit })
     }
 }
 

@@ -14,6 +14,7 @@ mod durations;
 mod ended;
 mod ledger;
 mod missing;
+mod outlook;
 mod plan;
 mod preempt;
 mod queues;
@@ -28,6 +29,7 @@ mod view;
 
 pub use defrag::{Defrag, DefragMove, DefragPlan, Staying, Survey};
 pub use ledger::Eviction;
+pub use outlook::{Outlook, Search};
 pub use view::{GangStatus, MemberStatus};
 
 use std::cmp::Reverse;

@@ -6,6 +6,7 @@ mod guarantees;
 mod last_look;
 mod lost;
 mod missing;
+mod outlook;
 mod preempt;
 mod quarantine;
 mod queues;

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::installed::managed_namespace;
 use crate::support::manifests::volume;
-use crate::support::{ControlPlane, Installed, NodeTemplate, Options, apply_yaml, create_namespace, create_nodes};
+use crate::support::{ControlPlane, Installed, NodeTemplate, Options, apply_yaml, create_namespace, create_nodes, program, wait_until};
 
 const SIXTEEN: &str = "deploy/examples/specs/train-sixteen-by-eight.yaml";
 const SERVER: &str = "deploy/examples/specs/autoscale-model-server.yaml";
@@ -109,6 +109,55 @@ async fn a_training_job_a_server_and_mlflow_are_applied_until_they_run_and_delet
     ensure!(left.is_empty(), "{left:?}");
     let (code, deleted) = rows(&kubeconfig, &namespace, &["delete", SIXTEEN]).await?;
     ensure!(code == 0 && deleted.iter().all(|row| row["done"] == "not there"), "{deleted:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_and_explain_say_when_a_job_starts_that_waits_for_one_that_said_how_long_it_runs() -> Result<()> {
+    let Some(control_plane) = ControlPlane::start_or_skip("when a job starts", &Options::default()) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    create_nodes(&client, vec![NodeTemplate::default().named("node-0")]).await?;
+    let installed = Installed::start(&control_plane, &client).await?;
+    let namespace = managed_namespace(&client, "when").await?;
+    let kubeconfig = control_plane.kubeconfig().to_owned();
+    let folder = control_plane.dir();
+    let spec = |name: &str, more: &str| -> Result<String> {
+        let path = folder.join(format!("{name}.yaml"));
+        let text = format!(
+            "apiVersion: gangplank.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: {name}}}\nspec: {{image: 'a/b:1', accelerators: 'H100:4', workers: 2{more}}}"
+        );
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let (first, second, third) = (spec("first", ", expectedDuration: 2h")?, spec("second", "")?, spec("third", "")?);
+    let start = async |file: &str| -> Result<Value> {
+        let output = run(&kubeconfig, &namespace, &["plan", file, "-o", "json"]).await?;
+        let planned: Value = serde_json::from_slice(&output.stdout).with_context(|| told(&output))?;
+        Ok(planned["starts"][0].clone())
+    };
+    ensure!(start(&first).await?["when"] == "now");
+    let (code, applied) = rows(&kubeconfig, &namespace, &["apply", "--wait", "--timeout", "2m", &first]).await?;
+    ensure!(code == 0, "{applied:?}\n{}", installed.gangplank.log());
+
+    let within =
+        |start: &Value, until: &str| start["when"] == "expected" && start[until].as_u64().is_some_and(|s| (6900..=7200).contains(&s));
+    let planned = start(&second).await?;
+    ensure!(within(&planned, "untilSeconds"), "{planned}");
+    let (code, applied) = rows(&kubeconfig, &namespace, &["apply", &second]).await?;
+    ensure!(code == 0, "{applied:?}");
+    // The server says the same of what waits, once it has seen it.
+    let server = installed.gangplank.address().to_string();
+    let explained = wait_until("an expected start", std::time::Duration::from_secs(30), async || {
+        let output =
+            tokio::process::Command::new(program()).args(["explain", "second", "-n", &namespace, "--server", &server]).output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.contains("\nstart ").then_some(text))
+    })
+    .await?;
+    ensure!(explained.contains("start    expected in 0s to 1h5"), "{explained}");
+    ensure!(explained.contains("by what the 2 pods that have to end say of themselves"), "{explained}");
+    let planned = start(&third).await?;
+    ensure!(planned["when"] == "not-predictable" && planned["basis"] == "another gang waits before it", "{planned}");
     Ok(())
 }
 
