@@ -182,6 +182,24 @@ impl Cluster {
         }
     }
 
+    /// All objects of the kind and in the namespace of one, by labels.
+    ///
+    /// # Errors
+    /// The API server does not say.
+    pub async fn list(&mut self, like: &Value, labels: &str) -> Result<Vec<Value>, ClusterError> {
+        let (api, what) = self.api(like).await?;
+        let list = api.list(&ListParams::default().labels(labels)).await;
+        let list = list.map_err(|source| ClusterError::Api { what, source: Box::new(source) })?;
+        // Lists leave the type out; the state goes by it.
+        let typed = |object: &DynamicObject| {
+            let mut found = serde_json::to_value(object).ok()?;
+            found["kind"] = like["kind"].clone();
+            found["apiVersion"] = like["apiVersion"].clone();
+            Some(found)
+        };
+        Ok(list.items.iter().filter(|object| is_ours(object)).filter_map(typed).collect())
+    }
+
     /// Pods that a Job, a Deployment or the like made, by the labels that it selects them by.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ mod pod;
 mod products;
 mod read;
 mod storage;
-mod sweep;
+pub mod sweep;
 mod team;
 mod text;
 mod tracking_server;
@@ -105,6 +105,11 @@ pub(crate) trait Recipe: std::fmt::Debug + Send + Sync {
     /// The objects, in the order in which they are to be created. `form` is one of the kind's `forms`, or absent.
     /// A mistake is one that only this form has, named from the file's root.
     fn render(&self, of: &Named, form: Option<&str>) -> Result<Rendered, Mistake>;
+
+    /// The sweep that it is, if it is one.
+    fn sweep(&self) -> Option<&sweep::Sweep> {
+        None
+    }
 }
 
 /// What a spec became.

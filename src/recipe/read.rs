@@ -1,8 +1,10 @@
 //! From text to checked specs: documents of a file, each read as what its `kind` says.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::object::{Named, Unread};
+use super::sweep::Sweep;
 use super::{GROUP, KINDS, Kind, Recipe, Rendered, SpecError, VERSION};
 use crate::policy::{Mistake, Places};
 
@@ -34,6 +36,20 @@ impl Spec {
             return Err(self.found(mistake));
         }
         self.recipe.render(&self.named, form).map_err(|mistake| self.found(mistake))
+    }
+
+    /// The sweep that it is, if it is one.
+    pub fn sweep(&self) -> Option<&Sweep> {
+        self.recipe.sweep()
+    }
+
+    /// The objects of a trial of a sweep on a rung of halving; none of what is no sweep.
+    ///
+    /// # Errors
+    /// What rendering has against it.
+    pub fn run(&self, trial: u32, rung: usize) -> Result<Vec<Value>, SpecError> {
+        let made = self.sweep().map_or(Ok(Vec::new()), |sweep| sweep.run(&self.named, trial, rung));
+        made.map_err(|mistake| self.found(mistake))
     }
 
     fn found(&self, mistake: Mistake) -> SpecError {

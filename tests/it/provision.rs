@@ -3,6 +3,7 @@
 
 mod applied;
 mod group;
+mod halving;
 mod hostile;
 mod served;
 mod specs;

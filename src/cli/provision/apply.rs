@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::target::{Target, advised, block_on, time};
+use super::trials::{Trial, drive, is_halving, table as table_of_trials};
 use super::{Advice, Console, Exit, Run};
 use crate::cli::console::columns;
 use crate::provision::{Applied, Cluster, Phase, State, name, state};
+use crate::recipe::Spec;
 
 /// Arguments of `apply`.
 #[derive(Args, Debug)]
@@ -27,6 +29,14 @@ pub(super) struct ApplyArgs {
     /// Ask the API server what would become of it, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// An object, or a trial of a sweep that was driven.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Object(&'a Row),
+    Trial(&'a Trial),
 }
 
 /// One object, and what became of it.
@@ -45,7 +55,9 @@ impl Run for ApplyArgs {
     const ABOUT: &'static str = "Apply specs to a cluster, and with --wait stay until they run";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let objects = self.target.objects(console, false)?;
+        let driven = |spec: &Spec| self.wait && !self.dry_run && is_halving(spec);
+        let files = self.target.read()?;
+        let objects = self.target.objects(&files, console, false, |spec| !driven(spec))?;
         block_on(async {
             let mut cluster = self.target.cluster().await?;
             let mut rows = Vec::with_capacity(objects.len());
@@ -62,8 +74,17 @@ impl Run for ApplyArgs {
                 let namespace = cluster.namespace(object).to_owned();
                 rows.push(Row { kind, namespace, name: name(object).to_owned(), done, state: None });
             }
-            let exit = if self.wait && !self.dry_run { self.follow(&mut cluster, &objects, &mut rows, console).await? } else { Exit::Ok };
-            console.data(&rows, |rows| table(rows))?;
+            let mut exit =
+                if self.wait && !self.dry_run { self.follow(&mut cluster, &objects, &mut rows, console).await? } else { Exit::Ok };
+            let mut trials = Vec::new();
+            for spec in files.iter().flat_map(|file| &file.specs).filter(|spec| driven(spec)) {
+                exit = self.drive(&mut cluster, spec, &mut trials, console).await?;
+            }
+            let shown: Vec<Shown<'_>> = rows.iter().map(Shown::Object).chain(trials.iter().map(Shown::Trial)).collect();
+            console.data(&shown, |_| tables(&rows, &trials))?;
+            if exit == Exit::Ok && !trials.is_empty() && !trials.iter().any(|trial| trial.best) {
+                return Err(Advice::new("no trial ended with a metric", "gangplank-provision logs shows what they said").into());
+            }
             let failed = rows.iter().filter(|row| row.state.as_ref().is_some_and(|state| state.phase == Phase::Failed)).count();
             if failed > 0 {
                 return Err(Advice::new(
@@ -78,6 +99,18 @@ impl Run for ApplyArgs {
 }
 
 impl ApplyArgs {
+    /// Until nothing more is to be tried, or the time is over.
+    async fn drive(&self, cluster: &mut Cluster, spec: &Spec, all: &mut Vec<Trial>, console: Console) -> anyhow::Result<Exit> {
+        let mut own = Vec::new();
+        let outcome = tokio::time::timeout(self.timeout, drive(cluster, spec, &mut own, console)).await;
+        all.append(&mut own);
+        if let Ok(done) = outcome {
+            return done.map(|()| Exit::Ok);
+        }
+        console.talk("the time is over; what runs goes on, and gangplank-provision apply --wait goes on from there");
+        Ok(Exit::Timeout)
+    }
+
     /// Until everything runs or something failed, or the time is over.
     async fn follow(&self, cluster: &mut Cluster, objects: &[Value], rows: &mut [Row], console: Console) -> anyhow::Result<Exit> {
         let progress = Progress::new(rows, console);
@@ -143,6 +176,11 @@ impl Progress {
     fn end(&self) {
         self.0.iter().flatten().for_each(ProgressBar::finish);
     }
+}
+
+fn tables(rows: &[Row], trials: &[Trial]) -> String {
+    let tables = [(!rows.is_empty()).then(|| table(rows)), (!trials.is_empty()).then(|| table_of_trials(trials))];
+    tables.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 fn table(rows: &[Row]) -> String {

@@ -39,11 +39,13 @@ impl Run for DeleteArgs {
     const ABOUT: &'static str = "Take what specs made out of a cluster; claims stay unless --claims is given";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let mut objects = self.target.objects(console, true)?;
-        // Last made, first gone.
-        objects.reverse();
+        // Before anybody is asked: what is wrong with a spec is wrong without a cluster.
+        let files = self.target.read()?;
         block_on(async {
             let mut cluster = self.target.cluster().await?;
+            let mut objects = self.target.there(&files, &mut cluster, console).await?;
+            // Last made, first gone.
+            objects.reverse();
             let mut rows = Vec::with_capacity(objects.len());
             let mut going = Vec::new();
             for object in &objects {

@@ -50,9 +50,10 @@ impl Run for LogsArgs {
     const ABOUT: &'static str = "Show what all workers say, merged by time, each line with its rank";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let objects = self.target.objects(console, true)?;
+        let files = self.target.read()?;
         block_on(async {
             let mut cluster = self.target.cluster().await?;
+            let objects = self.target.there(&files, &mut cluster, console).await?;
             let mut speakers = Vec::new();
             for object in &objects {
                 let Some(now) = cluster.get(object).await.map_err(advised)? else { continue };

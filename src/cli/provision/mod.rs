@@ -13,6 +13,7 @@ mod schema;
 mod start;
 mod status;
 mod target;
+mod trials;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 use super::{Advice, Command, Console, Exit, Format, Program, Run};
 use crate::provision::{self, SpecFile};
+use crate::recipe::Spec;
 
 /// The companion's program.
 pub static PROGRAM: Program = Program {
@@ -44,11 +46,17 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PROGRAM.all.iter().map(|command| command.name)
 }
 
-/// The objects of the specs in files, in the order in which they are to be created; what is left open is said on stderr.
-fn objects(files: &[PathBuf], form: Option<&str>, console: Console, quiet: bool) -> anyhow::Result<Vec<Value>> {
+/// The objects of the wanted specs in files, in the order in which they are to be created; what is left open is said on stderr.
+fn objects(
+    files: &[SpecFile],
+    form: Option<&str>,
+    console: Console,
+    quiet: bool,
+    wanted: impl Fn(&Spec) -> bool,
+) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
-    for file in specs(files)? {
-        for spec in file.specs {
+    for file in files {
+        for spec in file.specs.iter().filter(|spec| wanted(spec)) {
             let rendered = spec.render(form).map_err(|error| error.in_file(file.file.as_str()))?;
             objects.extend(rendered.objects);
             for note in rendered.notes.iter().filter(|_| !quiet) {

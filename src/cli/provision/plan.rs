@@ -46,7 +46,7 @@ impl Run for PlanArgs {
     const ABOUT: &'static str = "Say whether specs would fit into a cluster, where, who would have to go, and when they start";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let mut objects = self.target.objects(console, true)?;
+        let mut objects = self.target.objects(&self.target.read()?, console, true, |_| true)?;
         let profiles = policy::load(&self.profile)?;
         let (cluster, namespace) = if self.cluster.is_empty() {
             block_on(async {

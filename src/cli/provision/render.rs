@@ -27,7 +27,7 @@ impl Run for RenderArgs {
     const ABOUT: &'static str = "Print the Kubernetes objects of specs, for kubectl apply -f -";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        let objects = super::objects(&self.files, self.form.as_deref(), console, self.quiet)?;
+        let objects = super::objects(&super::specs(&self.files)?, self.form.as_deref(), console, self.quiet, |_| true)?;
         match console.format {
             Format::Json => console.data(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), |_| String::new())?,
             // One document an object, in either word: it is what kubectl reads and what people compare.

@@ -7,8 +7,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
+use super::trials::runs;
 use super::{Advice, Console};
-use crate::provision::{Cluster, ClusterError};
+use crate::provision::{Cluster, ClusterError, SpecFile};
+use crate::recipe::Spec;
 
 /// Specs and a cluster.
 #[derive(Args, Debug)]
@@ -28,9 +30,34 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The objects of the specs, in the order in which they are to be created.
-    pub(super) fn objects(&self, console: Console, quiet: bool) -> anyhow::Result<Vec<Value>> {
-        super::objects(&self.files, self.form.as_deref(), console, quiet)
+    /// The specs as they are written. Once: stdin is read but once.
+    pub(super) fn read(&self) -> anyhow::Result<Vec<SpecFile>> {
+        super::specs(&self.files)
+    }
+
+    /// The objects of the wanted specs, in the order in which they are to be created.
+    pub(super) fn objects(
+        &self,
+        files: &[SpecFile],
+        console: Console,
+        quiet: bool,
+        wanted: impl Fn(&Spec) -> bool,
+    ) -> anyhow::Result<Vec<Value>> {
+        super::objects(files, self.form.as_deref(), console, quiet, wanted)
+    }
+
+    /// What has to be looked for in a cluster: the objects of the specs, and what was started of them since.
+    pub(super) async fn there(&self, files: &[SpecFile], cluster: &mut Cluster, console: Console) -> anyhow::Result<Vec<Value>> {
+        let begun = runs(cluster, files.iter().flat_map(|file| &file.specs)).await?;
+        let mut all: Vec<Value> = Vec::new();
+        for object in self.objects(files, console, true, |_| true)?.into_iter().chain(begun) {
+            let key =
+                |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone(), object["metadata"]["namespace"].clone());
+            if !all.iter().any(|other| key(other) == key(&object)) {
+                all.push(object);
+            }
+        }
+        Ok(all)
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Pipeline, Step, environment, has_braces};
+use super::{Pipeline, Step, Work, deploy, environment, has_braces};
 use crate::policy::Mistake;
 use crate::recipe::Rendered;
+use crate::recipe::fields::Worker;
 use crate::recipe::object::Named;
 use crate::recipe::pod::{Around, template};
 
@@ -13,11 +14,25 @@ pub(super) fn render(pipeline: &Pipeline, of: &Named) -> Result<Rendered, Mistak
     let mut notes: Vec<String> = Vec::new();
     let mut templates = Vec::new();
     let mut tasks = Vec::new();
+    let mut deployed: Vec<Value> = Vec::new();
+    let account = format!("{}-deploy", of.name);
     for (at, step) in pipeline.steps.iter().enumerate() {
         // Names of ConfigMaps are made of it: steps have files of their own.
         let named = Named { name: format!("{}-{}", of.name, step.name), ..of.clone() };
-        let made = step_template(pipeline, step, &named);
-        if has_braces(&made) {
+        let (made, said) = match &step.work {
+            Work::Program(worker) => {
+                objects.extend(worker.storage.objects(&named));
+                (vec![step_template(pipeline, step, worker, &named)], worker.notes())
+            }
+            Work::Deploy(server) => {
+                let within = |mistake: Mistake| mistake.within("deploy").at(at).within("steps").within("spec");
+                let rendered = server.render(of).map_err(within)?;
+                let made = deploy::templates(&step.name, step.retries, &account, &rendered.objects);
+                deployed.extend(rendered.objects);
+                (made, rendered.notes)
+            }
+        };
+        if made.iter().any(has_braces) {
             let mistake = Mistake::new("", "has `{{` in a text, which Argo reads as its own", "pass such a text by a file or a Secret");
             return Err(mistake.at(at).within("steps").within("spec"));
         }
@@ -28,10 +43,16 @@ pub(super) fn render(pipeline: &Pipeline, of: &Named) -> Result<Rendered, Mistak
         if let Some(only_if) = &step.only_if {
             task["when"] = json!(format!("{{{{tasks.{}.outputs.parameters.for-{}}}}} == {}", only_if.step, step.name, only_if.is));
         }
-        objects.extend(step.worker.storage.objects(&named));
-        notes.extend(step.worker.notes().into_iter().map(|note| format!("step {}: {note}", step.name)));
-        templates.push(made);
+        notes.extend(said.into_iter().map(|note| format!("step {}: {note}", step.name)));
+        templates.extend(made);
         tasks.push(task);
+    }
+    if !deployed.is_empty() {
+        objects.extend(deploy::rights(of, &account, &deployed));
+        notes.push(format!(
+            "ServiceAccount {account} may create what the server is made of, and so pods by any account of the namespace; the step ends when \
+             its objects are applied, and `delete` leaves them"
+        ));
     }
     templates.insert(0, json!({"name": ENTRY, "dag": {"tasks": tasks}}));
     let mut workflow = json!({
@@ -58,15 +79,13 @@ pub(super) fn render(pipeline: &Pipeline, of: &Named) -> Result<Rendered, Mistak
     notes.push(
         "Argo's own container in each pod reports by the pod's ServiceAccount, which needs the right to create workflowtaskresults".into(),
     );
-    if pipeline.schedule.is_none() {
-        notes.push("a Workflow runs once: delete it, or give the next run another name".into());
-    }
+    notes.extend(pipeline.schedule.is_none().then(|| "a Workflow runs once: delete it, or give the next run another name".to_owned()));
     Ok(Rendered { objects, notes })
 }
 
-fn step_template(pipeline: &Pipeline, step: &Step, named: &Named) -> Value {
+fn step_template(pipeline: &Pipeline, step: &Step, worker: &Worker, named: &Named) -> Value {
     let around = Around { env: environment(), ..Around::default() };
-    let made = template(named, &step.worker, &around);
+    let made = template(named, worker, &around);
     let pod = &made["spec"];
     let mut all = Map::new();
     all.insert("name".to_owned(), json!(step.name));

@@ -3,6 +3,7 @@
 //! Kubernetes does not have.
 
 mod argo;
+mod deploy;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use super::object::{Named, SpecOf};
 use super::pod::{Around, Variable, template};
 use super::{Recipe, Rendered, text};
 use crate::policy::Mistake;
+use deploy::{Deploy, DeployFile};
 
 /// Steps, each after others, once or by a schedule.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -41,8 +43,9 @@ workload! {
     StepSpec {
         /// Its name.
         name: String,
-        /// The image, with a tag or a digest.
-        image: String,
+        /// The image, with a tag or a digest; a step that deploys has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
         /// Steps that must have ended well before.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         after: Vec<String>,
@@ -52,6 +55,9 @@ workload! {
         /// Whether it is done at all: what an earlier step wrote decides.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only_if: Option<OnlyIf>,
+        /// Instead of a program: the server that it puts into service, with --as argo.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deploy: Option<DeployFile>,
     }
 }
 
@@ -81,10 +87,19 @@ struct Pipeline {
 #[derive(Debug)]
 struct Step {
     name: String,
-    worker: Worker,
+    work: Work,
     after: Vec<String>,
     retries: u32,
     only_if: Option<OnlyIf>,
+}
+
+/// What a step does.
+#[derive(Debug)]
+enum Work {
+    /// A program in a pod.
+    Program(Box<Worker>),
+    /// A server that it puts into service.
+    Deploy(Deploy),
 }
 
 impl SpecOf for PipelineSpec {
@@ -142,8 +157,17 @@ impl StepSpec {
             let problem = format!("makes a name of {} letters with the pipeline's", of.name.len() + self.name.len() + 1);
             return Err(Mistake::new("name", problem, format!("keep both within {NAMES_BYTES_MAX} letters")));
         }
-        let worker = self.common(self.image.clone()).check()?;
-        if worker.accelerators.as_ref().and_then(|accelerators| accelerators.slice).is_some_and(|slice| slice.hosts > 1) {
+        let work = if let Some(deploy) = &self.deploy {
+            self.only_deploys()?;
+            Work::Deploy(deploy.clone().check(of).map_err(|mistake| mistake.within("deploy"))?)
+        } else {
+            let image = self.image.clone();
+            let image = image.ok_or_else(|| Mistake::new("image", "is missing", "write what is run, or `deploy` for a server"))?;
+            Work::Program(Box::new(self.common(image).check()?))
+        };
+        if let Work::Program(worker) = &work
+            && worker.accelerators.as_ref().and_then(|accelerators| accelerators.slice).is_some_and(|slice| slice.hosts > 1)
+        {
             return Err(Mistake::new("accelerators", "is a slice of several hosts", "train in a TrainingJob of its own"));
         }
         for (at, step) in self.after.iter().enumerate() {
@@ -166,7 +190,19 @@ impl StepSpec {
                 return Err(Mistake::new("onlyIf.is", "is empty", "write the word that says yes"));
             }
         }
-        Ok(Step { name: self.name, worker, after: self.after, retries: self.retries, only_if: self.only_if })
+        Ok(Step { name: self.name, work, after: self.after, retries: self.retries, only_if: self.only_if })
+    }
+}
+
+impl StepSpec {
+    /// Refuses what a program would have in a step that has none.
+    fn only_deploys(&self) -> Result<(), Mistake> {
+        let written = serde_json::to_value(self).unwrap_or_default();
+        let of_deploy = ["name", "after", "retries", "onlyIf", "deploy"];
+        let nothing = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+        let more = written.as_object().into_iter().flatten().find(|(field, value)| !of_deploy.contains(&field.as_str()) && !nothing(value));
+        let Some((field, _)) = more else { return Ok(()) };
+        Err(Mistake::new(field.clone(), "stands in a step that deploys", "write it in `deploy.server`, or make two steps of it"))
     }
 }
 
@@ -234,7 +270,11 @@ impl Recipe for Pipeline {
     fn render(&self, of: &Named, form: Option<&str>) -> Result<Rendered, Mistake> {
         match (form, self.steps.as_slice()) {
             (Some(_), _) => argo::render(self, of),
-            (None, [step]) => Ok(self.alone(of, step)),
+            (None, [Step { work: Work::Program(worker), retries, .. }]) => Ok(self.alone(of, worker, *retries)),
+            (None, [_]) => {
+                let problem = "puts a server into service, which nobody does without Argo";
+                Err(Mistake::new("deploy", problem, "render --as argo").at(0).within("steps").within("spec"))
+            }
             (None, _) => {
                 let problem = format!("are {}, and plain Kubernetes keeps no order", self.steps.len());
                 Err(Mistake::new("spec.steps", problem, "render --as argo"))
@@ -245,9 +285,9 @@ impl Recipe for Pipeline {
 
 impl Pipeline {
     /// One step: a Job, or a CronJob.
-    fn alone(&self, of: &Named, step: &Step) -> Rendered {
+    fn alone(&self, of: &Named, worker: &Worker, retries: u32) -> Rendered {
         let around = Around { env: environment(), restart_policy: Some("Never"), ..Around::default() };
-        let job = json!({"backoffLimit": step.retries, "template": template(of, &step.worker, &around)});
+        let job = json!({"backoffLimit": retries, "template": template(of, worker, &around)});
         let (version, kind, spec) = match &self.schedule {
             None => ("batch/v1", "Job", job),
             Some(schedule) => {
@@ -264,9 +304,9 @@ impl Pipeline {
                 ("batch/v1", "CronJob", spec)
             }
         };
-        let mut objects = step.worker.storage.objects(of);
+        let mut objects = worker.storage.objects(of);
         objects.push(json!({"apiVersion": version, "kind": kind, "metadata": of.metadata(&of.name), "spec": spec}));
-        Rendered { objects, notes: step.worker.notes() }
+        Rendered { objects, notes: worker.notes() }
     }
 }
 

@@ -94,6 +94,48 @@ const TRIES: &[Try] = &[
     ),
     ("a step after itself", "{name: x}", "Pipeline", "steps: [{name: a, image: 'a/b:1', after: [a]}]", "goes in a ring: a after a"),
     (
+        "a server over the cluster's own",
+        "{name: x}",
+        "Pipeline",
+        "steps: [{name: a, deploy: {name: 'kube-system/b', server: {image: 'a/b:1'}}}]",
+        "spec.steps[0].deploy.name: `kube-system/b` is not a name",
+    ),
+    (
+        "a server as root by a step",
+        "{name: x}",
+        "Pipeline",
+        "steps: [{name: a, deploy: {name: b, server: {image: 'a/b:1', user: 0}}}]",
+        "spec.steps[0].deploy.server.user: is root",
+    ),
+    (
+        "an account for a step that deploys",
+        "{name: x}",
+        "Pipeline",
+        "steps: [{name: a, serviceAccount: admin, deploy: {name: b, server: {image: 'a/b:1'}}}]",
+        "spec.steps[0].serviceAccount: stands in a step that deploys",
+    ),
+    (
+        "an expression that is a bomb",
+        "{name: x}",
+        "Sweep",
+        "search: grid\nparameters: {a: {values: [1]}}\njob: {image: 'a/b:1'}\nmetric: {name: m, goal: minimize, pattern: '(\\w{1000}){1000}'}",
+        "spec.metric.pattern: is no regular expression that can be used",
+    ),
+    (
+        "an expression for a name",
+        "{name: x}",
+        "Sweep",
+        "search: grid\nparameters: {a: {values: [1]}}\njob: {image: 'a/b:1'}\nmetric: {name: '.*', goal: minimize}",
+        "spec.metric.name: `.*` is not the name of a metric",
+    ),
+    (
+        "the label of another sweep",
+        "{name: x, labels: {gangplank.dev/sweep: other}}",
+        "Sweep",
+        "search: grid\nparameters: {a: {values: [1]}}\njob: {image: 'a/b:1'}",
+        "is not for users to write",
+    ),
+    (
         "a database with its password",
         "{name: x}",
         "TrackingServer",
@@ -110,7 +152,7 @@ fn refused(text: &str) -> String {
 }
 
 fn spec(kind: &str, metadata: &str, body: &str) -> String {
-    let image = if ["Pipeline", "Team"].contains(&kind) { "" } else { I };
+    let image = if ["Pipeline", "Sweep", "Team"].contains(&kind) { "" } else { I };
     let body = format!("{image}{body}").replace('\n', "\n  ");
     format!("apiVersion: gangplank.dev/v1alpha1\nkind: {kind}\nmetadata: {metadata}\nspec:\n  {body}\n")
 }

@@ -96,6 +96,14 @@ const MORE: &[(&str, Option<&str>)] = &[
         "kind: Pipeline\nmetadata: {name: m11}\nspec: {parallel: 2, steps: [{name: a, image: 'a/b:1', retries: 2, config: {/etc/a: {b.yaml: {c: 1}}}}, {name: b, image: 'a/b:1', after: [a], onlyIf: {step: a, file: /o, is: go}}]}",
         Some("argo"),
     ),
+    (
+        "kind: Sweep\nmetadata: {name: m17}\nspec: {search: halving, trials: 3, parallel: 2, budget: {min: 1, max: 3}, metric: {name: l, goal: minimize, from: file}, parameters: {lr: {min: 0, max: 1}}, job: {image: 'a/b:1', workers: 2, outputs: {/o: c}, checkpoint: {path: /o}}}",
+        None,
+    ),
+    (
+        "kind: Pipeline\nmetadata: {name: m18}\nspec: {steps: [{name: a, image: 'a/b:1'}, {name: b, after: [a], retries: 2, onlyIf: {step: a, file: /o, is: go}, deploy: {name: m18, server: {image: 'a/b:1', cpu: 1, replicas: 2..9}}}]}",
+        Some("argo"),
+    ),
     (LLM, Some("jobset")),
     (LLM, Some("trainjob")),
     (ELASTIC, Some("jobset")),
