@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
+use crate::model::Time;
 use crate::preempt::Wanted;
 use crate::preempt::rules::PRIORITY_USER_MAX;
 use crate::wire::api::{
-    BookView, DefragView, DigestView, GangsView, JournalView, NodesView, PodView, PreemptionsView, QueuesView, StartsView,
+    BookView, DefragView, DigestView, GangsView, GoneView, JournalView, NodesView, PodView, PreemptionsView, QueuesView, StartsView,
 };
 
 /// Alive: the process answers.
@@ -49,9 +50,15 @@ pub(super) async fn digest(State(api): State<Api>) -> Response {
 
 /// Why the last decision on a pod came out as it did.
 pub(super) async fn pod(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>) -> Response {
-    match api.host.look(|engine| PodView::of(engine, &namespace, &name)) {
-        Some(view) => view_json(&view),
-        None => reply::problem(StatusCode::NOT_FOUND, "no pod of this name asks for an accelerator, as far as was seen"),
+    let look = |engine: &Engine, now: Time| {
+        let pod = PodView::of(engine, now, &namespace, &name);
+        let gone = if pod.is_none() { GoneView::of(engine, now, &namespace, &name) } else { None };
+        (pod, gone)
+    };
+    match api.host.look_now(look) {
+        (Some(view), _) => view_json(&view),
+        (None, Some(gone)) => view_json(&gone),
+        (None, None) => reply::problem(StatusCode::NOT_FOUND, "no pod of this name asks for an accelerator, as far as was seen"),
     }
 }
 
@@ -72,7 +79,7 @@ pub(super) async fn preemptions(State(api): State<Api>) -> Response {
 
 /// Gangs of one name, and where their members are.
 pub(super) async fn gang(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>) -> Response {
-    let view = api.host.look(|engine| GangsView::named(engine, &namespace, &name));
+    let view = api.host.look_now(|engine, now| GangsView::named(engine, now, &namespace, &name));
     if view.gangs.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "no gang of this name, as far as was seen");
     }

@@ -87,6 +87,19 @@ fn nodes_asked(view: &Value) -> Option<String> {
     view["nodesAsked"].as_str().map(|asked| format!("nodes    {asked}"))
 }
 
+/// For whom it made room, why it and no other, what that cost, and when it is expected back.
+fn made_room(view: &Value) -> Vec<String> {
+    let (room, text) = (&view["madeRoom"], |value: &Value| value.as_str().unwrap_or("-").to_owned());
+    if !room.is_object() {
+        return Vec::new();
+    }
+    vec![
+        format!("made room for {}: {}", text(&room["preemptor"]), text(&room["why"])),
+        format!("cost     {} accelerator-seconds of its work", room["lostSeconds"]),
+        format!("back     {}", text(&room["back"])),
+    ]
+}
+
 /// A paragraph a gang: how far it is, and where its members are.
 fn gangs(view: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { "-".into() } else { value.to_string() }, String::from);
@@ -106,6 +119,7 @@ fn gangs(view: &Value) -> String {
         }
         lines.extend(nodes_asked(gang));
         lines.extend(held(gang));
+        lines.extend(made_room(gang));
         for member in gang["members"].as_array().into_iter().flatten() {
             lines.push(format!(
                 "rank {:<4}{:<8} {} {}",
@@ -149,7 +163,8 @@ fn table(view: &Value) -> String {
     lines.extend(nodes_asked(view));
     lines.extend(held(view));
     lines.extend(start_lines(view));
-    if !trace.is_object() {
+    lines.extend(made_room(view));
+    if !trace.is_object() && view["state"] != "evicted" {
         lines.push(
             "decided  nothing yet: kube-scheduler has not asked. Its own checks may refuse the pod before; see `kubectl describe pod`"
                 .into(),

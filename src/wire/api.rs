@@ -1,6 +1,7 @@
 //! What `/api/v1/...` answers: our own JSON, in camelCase, stable within v1.
 
 mod defrag;
+mod preemptions;
 mod starts;
 
 use std::sync::Arc;
@@ -8,12 +9,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use defrag::{DefragMoveView, DefragPlanView, DefragView, StayingView};
+pub use preemptions::{GoneView, MadeRoomView, PreemptionView, PreemptionsView};
 pub use starts::{StartView, StartsView};
 
 use super::journal::Line;
 use crate::book::{DeviceUse, Holder, PoolLedger, Take};
-use crate::engine::{Engine, Eviction, GangStatus, MemberStatus, QueueClass, QueueStatus, Trace};
-use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason, Refusal};
+use crate::engine::{Engine, GangStatus, MemberStatus, QueueClass, QueueStatus, Trace};
+use crate::model::{Amount, Device, DeviceShare, Grant, Health, Pool, Reason, Refusal, Time};
 use crate::policy::QueueAmount;
 use crate::topology::partitions::{self, Cut};
 
@@ -83,6 +85,9 @@ pub struct PodView {
     /// Of a pod whose gang lacks nodes: what was done so that there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes_asked: Option<String>,
+    /// The last time that it, or one before it of the same job, made room for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_room: Option<MadeRoomView>,
     /// The last decision on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceView>,
@@ -90,7 +95,7 @@ pub struct PodView {
 
 impl PodView {
     /// The view of one pod, if the engine knows it.
-    pub fn of(engine: &Engine, namespace: &str, name: &str) -> Option<Self> {
+    pub fn of(engine: &Engine, now: Time, namespace: &str, name: &str) -> Option<Self> {
         let pod = engine.pod(namespace, name)?;
         let holder = engine.book().holder(&pod.uid);
         Some(Self {
@@ -100,6 +105,7 @@ impl PodView {
             node: holder.map(|holder| holder.node.as_str().into()),
             held_by: if holder.is_none() { engine.held_by(pod) } else { Vec::new() },
             nodes_asked: engine.nodes_asked_for(&pod.uid),
+            made_room: MadeRoomView::of(engine, now, namespace, name),
             trace: engine.explain(&pod.uid).as_deref().map(TraceView::from),
         })
     }
@@ -285,6 +291,9 @@ pub struct GangView {
     /// Of a gang that was asked for by name and waits: who holds most of what it asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
+    /// Of a gang that was asked for by name: the last time that it made room for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_room: Option<MadeRoomView>,
     pub members: Vec<MemberView>,
 }
 
@@ -308,11 +317,13 @@ impl GangsView {
     }
 
     /// Gangs of one name.
-    pub fn named(engine: &Engine, namespace: &str, name: &str) -> Self {
+    pub fn named(engine: &Engine, now: Time, namespace: &str, name: &str) -> Self {
         let view = |status: GangStatus| {
             let waits = status.members.iter().find(|member| member.state == "waiting").map(|member| member.pod.clone());
             let pod = waits.and_then(|key| engine.pod(&key.namespace, &key.name));
-            GangView { held_by: pod.map(|pod| engine.held_by(pod)).unwrap_or_default(), ..GangView::from(status) }
+            let first = status.members.first().map(|member| member.pod.clone());
+            let made_room = first.and_then(|key| MadeRoomView::of(engine, now, &key.namespace, &key.name));
+            GangView { held_by: pod.map(|pod| engine.held_by(pod)).unwrap_or_default(), made_room, ..GangView::from(status) }
         };
         Self { gangs: engine.gangs_named(namespace, name).into_iter().map(view).collect() }
     }
@@ -339,45 +350,9 @@ impl From<GangStatus> for GangView {
             refusal: status.refusal.as_ref().map(RefusalView::from),
             nodes_asked: status.nodes_asked,
             held_by: Vec::new(),
+            made_room: None,
             members: status.members.into_iter().map(member).collect(),
         }
-    }
-}
-
-/// Whose room was taken for whom, the newest last.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PreemptionsView {
-    /// One entry a victim; the last 512 since the start of this process.
-    pub preemptions: Vec<PreemptionView>,
-}
-
-/// One victim.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "explained at engine::Eviction")]
-pub struct PreemptionView {
-    pub at_unix_ms: u64,
-    pub victim: String,
-    pub pods: Vec<String>,
-    pub preemptor: String,
-    pub why: String,
-    /// Accelerator-seconds since the last checkpoint.
-    pub lost_seconds: u64,
-}
-
-impl PreemptionsView {
-    /// The ledger.
-    pub fn of(engine: &Engine) -> Self {
-        let view = |entry: &Eviction| PreemptionView {
-            at_unix_ms: entry.at.unix_ms(),
-            victim: entry.victim.clone(),
-            pods: entry.pods.iter().map(ToString::to_string).collect(),
-            preemptor: entry.preemptor.clone(),
-            why: entry.why.clone(),
-            lost_seconds: entry.cost.lost_ms / 1000,
-        };
-        Self { preemptions: engine.evictions().map(view).collect() }
     }
 }
 

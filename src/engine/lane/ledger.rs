@@ -19,8 +19,12 @@ pub struct Eviction {
     pub victim: String,
     /// Its pods.
     pub pods: Vec<PodKey>,
+    /// By what its job is known through all its starts.
+    pub job: Arc<str>,
     /// For whom.
     pub preemptor: String,
+    /// By what that one's job is known.
+    pub preemptor_job: Arc<str>,
     /// Why these: the rule, the priorities, and whether no other choice would have cost less.
     pub why: String,
     /// What was lost.
@@ -39,12 +43,12 @@ pub(in crate::engine) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn add(&mut self, victim: Arc<str>, preemptor: Arc<str>, entry: Eviction) {
+    pub(super) fn add(&mut self, entry: Eviction) {
         *self.counts.entry(entry.kind).or_default() += 1;
         if self.pairs.len() >= KEPT {
             self.pairs.pop_first();
         }
-        self.pairs.insert((victim, preemptor));
+        self.pairs.insert((entry.job.clone(), entry.preemptor_job.clone()));
         if self.entries.len() >= KEPT {
             self.entries.pop_front();
         }
@@ -56,7 +60,7 @@ impl Ledger {
         self.pairs.contains(&(victim.clone(), preemptor.clone()))
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Eviction> {
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Eviction> {
         self.entries.iter()
     }
 

@@ -25,6 +25,7 @@ mod rights;
 mod roles;
 mod turns;
 mod units;
+mod victims;
 mod view;
 
 pub use defrag::{Defrag, DefragMove, DefragPlan, Staying, Survey};

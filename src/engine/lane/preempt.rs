@@ -229,26 +229,34 @@ impl Engine {
         }
         let Some(claim) = self.lane.claims.get(id) else { return };
         let preemptor = title(id);
+        let takers: Vec<&Pod> = claim.places.keys().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
+        let (preemptor_job, back) =
+            (takers.first().map_or_else(|| "".into(), |pod| job_of(pod)), self.room_again(now, &takers, &preemptor));
         let mut entries = Vec::new();
         for Victim { unit, kind } in &claim.victims {
             let pods: Vec<&Pod> = unit.pods.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
+            let lost = unit.lost_ms / 1000;
             for pod in &pods {
-                let note = format!("{} makes room for {preemptor}: {}", unit.title, claim.why);
+                let note = format!(
+                    "{} makes room for {preemptor}: {}; it loses {lost} accelerator-seconds of work, and comes back {back}",
+                    unit.title, claim.why
+                );
                 self.effects.push(Effect::Event(Event { pod: reference(pod), reason: "Preempted", note, warning: true }));
             }
-            let entry = Eviction {
+            let entry = |job| Eviction {
                 at: now,
                 victim: unit.title.clone(),
                 pods: pods.iter().map(|pod| pod.key.clone()).collect(),
+                job,
                 preemptor: preemptor.clone(),
+                preemptor_job: preemptor_job.clone(),
                 why: claim.why.clone(),
                 cost: unit.cost(),
                 kind,
             };
-            entries.extend(pods.first().map(|pod| (job_of(pod), entry)));
+            entries.extend(pods.first().map(|pod| entry(job_of(pod))));
         }
-        let own = claim.places.keys().find_map(|uid| self.pods.get(uid)).map(|record| job_of(&record.pod)).unwrap_or_default();
-        entries.into_iter().for_each(|(victim, entry)| self.lane.ledger.add(victim, own.clone(), entry));
+        entries.into_iter().for_each(|entry| self.lane.ledger.add(entry));
         self.ask_to_go(now, id);
     }
 

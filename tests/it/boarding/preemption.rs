@@ -94,6 +94,12 @@ async fn a_gang_of_four_nodes_takes_whole_gangs_none_under_a_budget_and_all_come
     ensure!(victims(&mut scene).await? == ["a", "c", "d"], "{:?}", victims(&mut scene).await?);
     ensure!(uids(&scene, "b", 2).await? == kept, "untouched");
     let told = scene.notes("Preempted").await?;
+    let gone = scene.installed.gangplank.get("/api/v1/preemptions").await?["preemptions"][0]["pods"][0].clone();
+    let gone = gone.as_str().and_then(|pod| pod.split_once('/')).context("nobody went")?.1.to_owned();
+    let explained = scene.explained(&gone).await?;
+    ensure!(explained["state"] == "evicted" && explained["madeRoom"]["preemptor"] == "gang boarding/high", "{explained}");
+    ensure!(explained["madeRoom"]["back"].to_string().contains("nobody says how long gang boarding/high runs"), "{explained}");
+    ensure!(told.iter().all(|note| note.contains("accelerator-seconds of work, and comes back as soon as there is room")), "{told:?}");
     ensure!(told.len() == 4 && told.iter().all(|note| note.contains("makes room for gang boarding/high: lower priority")), "{told:?}");
     scene.nothing_leaks().await?;
 
@@ -102,6 +108,8 @@ async fn a_gang_of_four_nodes_takes_whole_gangs_none_under_a_budget_and_all_come
         uids(&scene, name, members).await?;
         unharmed(&scene.jobs.get(name).await?)?;
     }
+    let back = scene.explained(&gone).await?["madeRoom"]["back"].clone();
+    ensure!(back == "it runs again", "{back}");
     scene.nothing_leaks().await
 }
 

@@ -1,5 +1,7 @@
 //! Room for a gang of higher priority: those who must give way go whole, nobody else does, and what they leave is kept.
 
+use std::time::Duration;
+
 use super::run::{NAMES, Run, gated, uid};
 use crate::engine::{Answer, BindAnswer, BindOutcome, BindQuery, Input, PreemptCandidate, PreemptQuery};
 use crate::model::fixtures::pod;
@@ -305,4 +307,40 @@ fn who_was_refused_while_lower_priority_was_on_its_way_takes_its_room_when_it_ha
         run.settle();
         assert_eq!(evicted(&run.done()), ["low"], "the watch first: {watch_first}");
     }
+}
+
+#[test]
+fn a_victim_is_told_for_whom_it_went_and_when_it_is_expected_back() {
+    let mut run = Run::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        running(&mut run, name, &[name], 0);
+    }
+    let told = |run: &Run, name: &str| run.engine.made_room("ns", name).map(|entry| run.engine.comes_back(run.now, entry));
+    assert_eq!(told(&run, "a"), None);
+    let wants = |name: &str, expected: Option<u64>| Pod { expected: expected.map(Duration::from_secs), ..of(name, name, 1, 9) };
+    run.create(wants("x", Some(600)));
+    let gone = evicted(&run.done())[0].to_owned();
+    assert_eq!(run.engine.made_room("ns", &gone).unwrap().preemptor, "gang ns/x");
+    assert_eq!(
+        told(&run, &gone).unwrap(),
+        "0 to 600 s after gang ns/x has started, by what it says of itself; sooner where there is other room"
+    );
+    run.delete(&gone);
+    run.bind("x");
+    run.wait(100);
+    let left = told(&run, &gone).unwrap();
+    assert!(left.starts_with("in 0 to 499 s, when gang ns/x ends, by what it says of itself"), "{left}");
+    run.wait(500);
+    assert!(told(&run, &gone).unwrap().contains("was expected to end by now"));
+    // The one that its controller makes is the same job.
+    run.create(Pod { controller: of(&gone, &gone, 1, 0).controller, ..of(&gone, "again", 1, 0) });
+    assert!(told(&run, "again").is_some());
+    run.delete("x");
+    assert_eq!(told(&run, "again").unwrap(), "as soon as there is room: gang ns/x is gone");
+    run.bind("again");
+    assert_eq!(told(&run, "again").unwrap(), "it runs again");
+    run.done();
+    run.create(wants("y", None));
+    let gone = evicted(&run.done())[0].to_owned();
+    assert!(told(&run, &gone).unwrap().contains("not predictable: nobody says how long gang ns/y runs"));
 }
