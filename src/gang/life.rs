@@ -121,6 +121,11 @@ impl Members {
         self.planned + self.bound >= self.needed
     }
 
+    /// Those that replace others are there, and without them it does not run.
+    fn are_too_few(&self) -> bool {
+        self.wanted.is_some() && self.waiting > 0 && self.bound < self.needed
+    }
+
     fn are_bound(&self) -> bool {
         self.planned == 0 && self.bound >= self.needed.max(1)
     }
@@ -163,6 +168,8 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Collecting | Phase::Queued if members.are_bound() => (Phase::Bound, Act::Rest),
         Phase::Collecting if members.are_there() => (Phase::Queued, Act::Rest),
         Phase::Queued if !members.are_there() => (Phase::Collecting, Act::Rest),
+        // It has its places without those who were to go for it.
+        Phase::Preempting { .. } if members.are_bound() => (Phase::Bound, Act::GiveBack),
         Phase::Preempting { .. } if !members.are_enough() => (Phase::Collecting, Act::GiveBack),
         Phase::Preempting { until } if until <= now => (Phase::Queued, Act::Lapse),
         Phase::Reserved { .. } | Phase::Released { .. } if members.bound == 0 && !members.have_places() => {
@@ -179,6 +186,10 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         Phase::Released { until, .. } if until <= now => (Phase::Undoing { until: now + UNDO }, Act::Undo),
         Phase::Bound if members.planned > 0 => (Phase::released(now), Act::Release),
         Phase::Bound if members.bound == 0 => (Phase::Collecting, Act::Rest),
+        // The place of a member that went is another's by now: it is not kept in part for long.
+        Phase::Bound if members.are_too_few() => {
+            (Phase::Released { until: now + FORWARD, reminded: REMINDERS, by: now + FORWARD }, Act::Rest)
+        }
         Phase::Undoing { .. } if members.bound == 0 => (Phase::Collecting, Act::Resume),
         // Nobody went, and what was missing is there again: a node that had been lost, or a Binding of which nobody had heard.
         Phase::Undoing { until } if until <= now && members.are_bound() => (Phase::Bound, Act::Rest),
@@ -277,10 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_for_a_gang_is_given_back_only_below_the_minimum() {
+    fn what_is_freed_for_a_gang_is_given_back_only_below_the_minimum_or_where_it_runs() {
         for (phase, members) in all().filter(|(phase, _)| matches!(phase, Phase::Preempting { .. })) {
             let enough = members.waiting + members.planned + members.bound >= members.needed;
-            assert_eq!(next(phase, &members, NOW).1 == Act::GiveBack, !enough, "{phase:?} {members:?}");
+            let runs = members.planned == 0 && members.bound >= members.needed.max(1);
+            assert_eq!(next(phase, &members, NOW).1 == Act::GiveBack, !enough || runs, "{phase:?} {members:?}");
         }
     }
 

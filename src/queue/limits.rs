@@ -170,6 +170,19 @@ impl Ledger {
         theirs.flat_map(spare).collect()
     }
 
+    /// Whether anybody may take back of what a queue holds: it, or one above it, borrows, and another holds less than its guarantee.
+    pub fn is_claimable(&self, queue: usize) -> bool {
+        let above: Vec<usize> = self.rules.path(queue).collect();
+        let lacks = |at: usize, rule: &QueueRule| {
+            rule.guaranteed.iter().any(|(class, amount)| {
+                let (held, guaranteed) = self.held[at].class(class).by(*amount);
+                held < guaranteed
+            })
+        };
+        let others = || self.rules.all().iter().enumerate().filter(|(at, _)| !above.contains(at));
+        others().any(|(at, rule)| lacks(at, rule)) && above.iter().any(|at| !self.borrowed_milli(*at).is_empty())
+    }
+
     /// What a queue holds beyond its guarantee, in thousandths of devices by class; a guarantee in boxes counts as many.
     pub fn borrowed_milli(&self, queue: usize) -> BTreeMap<Arc<str>, u64> {
         let Some(rule) = self.rule(queue) else { return BTreeMap::new() };

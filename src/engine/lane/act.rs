@@ -47,10 +47,13 @@ impl Engine {
         self.take_turn(now, id);
     }
 
-    /// A gang has arrived. While it was on its way nobody could take its room: who stands above it and was refused looks again.
+    /// A gang has arrived. While it was on its way nobody could take its room: who stands above it, or may take back what its queue
+    /// borrows, and was refused looks again.
     fn may_give_way(&mut self, id: &GangId) {
-        let Some(gang) = self.lane.gangs.get(id) else { return };
-        if self.lane.refused.first().is_some_and(|turn| turn.priority < gang.turn.priority) {
+        let (Some(gang), Some(first)) = (self.lane.gangs.get(id), self.lane.refused.first()) else { return };
+        let urgent = first.priority < gang.turn.priority;
+        self.queues.count(&self.book, self.profiles.classes());
+        if urgent || self.queues.is_claimable(self.queues.rules().of(&id.key.namespace)) {
             self.lane.gained();
         }
     }

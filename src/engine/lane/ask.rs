@@ -64,7 +64,7 @@ impl Engine {
         Some(Output { trace, ..answer(FilterAnswer { nodes: vec![place], refused: Refused::None }) })
     }
 
-    fn is_upheld(&self, uid: &PodUid) -> bool {
+    pub(super) fn is_upheld(&self, uid: &PodUid) -> bool {
         let Some(holder) = self.book.holder(uid) else { return false };
         self.book.node(holder.node.as_str()).is_some_and(|entry| entry.upholds(holder))
     }

@@ -167,6 +167,10 @@ impl Engine {
     /// Goes on with what is on its way out for a gang, as far as it can be.
     pub(super) fn move_claim(&mut self, now: Time, id: &GangId) {
         let Some(claim) = self.lane.claims.get(id) else { return };
+        // kube-scheduler asked in time, and there was room: nobody is told to go until it is known whether it is bound.
+        if claim.places.keys().all(|uid| self.book.holder(uid).is_some()) {
+            return;
+        }
         match claim.stage {
             Stage::Nominating { until } => {
                 let nominated = |(uid, node): (&PodUid, &NodeName)| {

@@ -32,6 +32,11 @@ impl Engine {
         }
         // Nodes may come after pods: whether the devices are there is looked at when all lists are in.
         self.promise_pod(now, pod, plan.grant.clone());
+        // With the voice it is known whose they are: what another replica wrote before it heard that it has lost it counts for nothing.
+        if self.synced && !self.is_upheld(&pod.uid) {
+            self.book.release(&pod.uid);
+            return;
+        }
         let gang = self.lane.gang_mut(id, pod);
         gang.epoch = gang.epoch.max(plan.epoch);
         gang.ranks.extend(plan.rank.map(|rank| (pod.uid.clone(), rank)));

@@ -13,6 +13,7 @@ use crate::gang::life::Phase;
 use crate::model::{GangId, GangKind, GangSpec, Pod, PodUid, Time};
 use crate::preempt::rules::{Standing, reach};
 use crate::preempt::{Unit, lost_ms};
+use crate::queue::Right;
 
 /// Controllers whose pods come back to the same node at once.
 const BOUND_TO_NODES: [&str; 2] = ["DaemonSet", "Node"];
@@ -51,10 +52,13 @@ impl Engine {
         let mut rights = self.rights(now, id);
         let own = self.lane.gangs.get(id).and_then(|gang| self.pods.get(gang.members.keys().next()?)).map(|record| job_of(&record.pod));
         for (other, pods) in gangs {
-            // Whoever made room for it once does not get it back from it by force.
-            let gave_way = own.as_ref().zip(pods.first()).is_some_and(|(own, pod)| self.lane.ledger.went_for(own, &job_of(pod)));
-            if other != *id && !gave_way {
-                self.enter(now, (preemptor, &other, &pods), &mut rights, &mut takeable);
+            // Whoever made room for it once does not get it back from it by force, but for what its queue only borrows by now, and
+            // that once.
+            let pair = own.as_ref().zip(pods.first()).map(|(own, pod)| (own, job_of(pod)));
+            let gave_way = pair.as_ref().is_some_and(|(own, job)| self.lane.ledger.went_for(own, job));
+            let took_back = pair.is_some_and(|(own, job)| self.lane.ledger.went_for(&job, own));
+            if other != *id && !(gave_way && took_back) {
+                self.enter(now, (preemptor, &other, &pods), gave_way, &mut rights, &mut takeable);
             }
         }
         takeable
@@ -72,9 +76,17 @@ impl Engine {
         bound.map(|pod| pod.uid.clone()).filter(|uid| !self.lane.stuck.contains(uid) && !self.lane.awaited.contains_key(uid)).collect()
     }
 
-    fn enter(&self, now: Time, (preemptor, id, pods): (Standing, &GangId, &[&Pod]), rights: &mut Rights, takeable: &mut Takeable) {
+    fn enter(
+        &self,
+        now: Time,
+        (preemptor, id, pods): (Standing, &GangId, &[&Pod]),
+        gave_way: bool,
+        rights: &mut Rights,
+        takeable: &mut Takeable,
+    ) {
         let stays = |pod: &&Pod| self.stays(pod);
         let standing = self.standing(now, pods, rights, &mut takeable.allowances, &takeable.going);
+        let standing = standing.filter(|standing| !gave_way || standing.right == Right::Lent);
         let Some(reach) = standing.and_then(|standing| reach(preemptor, standing)) else { return };
         let rights = &*rights;
         let unit = |title: String, pods: &[&Pod]| Unit {

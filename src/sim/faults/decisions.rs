@@ -155,7 +155,11 @@ impl Run {
             preemptor: if alone { lead.key.clone() } else { owner.key.clone() },
             job_uid: owner.uid.clone(),
             // Of a Job that is deleted by now nothing more is known.
-            needed: self.jobs.get(&owner.key).filter(|job| job.uid == owner.uid).map_or(0, |job| if alone { 1 } else { job.plan.min }),
+            needed: self
+                .jobs
+                .get(&owner.key)
+                .filter(|job| job.uid == owner.uid)
+                .map_or(0, |job| if alone { 1 } else { self.missing(at, job) }),
             pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
             lead,
             victims,
@@ -165,6 +169,17 @@ impl Run {
             over_at: None,
         });
         Some((self.decisions.made.len() - 1, units))
+    }
+
+    /// How many of a gang have no place yet: a Binding of which nobody knew may have turned out well.
+    fn missing(&self, at: usize, job: &Job) -> u32 {
+        let (replica, going) = (&self.replicas[at], self.going(at));
+        let of = |pod: &Arc<Pod>| pod.controller.as_ref().is_some_and(|owner| owner.uid == job.uid);
+        let there = replica.engine.book().holders().filter(|holder| {
+            let upheld = !going.contains(&holder.uid) && !self.silent.contains(&holder.node) && self.store.node(&holder.node).is_some();
+            holder.state.is_committed() && upheld && replica.pods.get(&holder.uid).is_some_and(of)
+        });
+        job.plan.min.saturating_sub(u32::try_from(there.count()).unwrap_or(0))
     }
 
     /// I5, I7, I8: one decision.
@@ -186,10 +201,9 @@ impl Run {
     /// A pod that is to go, as the engine's book has it.
     fn victim(&self, at: usize, key: &PodKey) -> Option<(PodUid, Victim)> {
         let replica = &self.replicas[at];
-        // Of two of a name the one that is not known to go: of the other nobody heard that it is gone.
-        let named = || replica.engine.book().holders().filter(|holder| holder.key == *key);
-        let stays = |holder: &&Holder| replica.pods.get(&holder.uid).is_some_and(|pod| !pod.deleting);
-        let holder = named().find(stays).or_else(|| named().next())?;
+        // Of two of a name the one that is not known to go, and the later one: of the other nobody heard that it is gone.
+        let named = replica.engine.book().holders().filter(|holder| holder.key == *key);
+        let holder = named.max_by_key(|holder| replica.pods.get(&holder.uid).map(|pod| (!pod.deleting, pod.created_at)))?;
         let pod = replica.pods.get(&holder.uid)?;
         let owner = pod.controller.as_ref()?;
         let victim = Victim {
@@ -452,7 +466,9 @@ impl Run {
     /// Its members are the same, no node changed, and the deadline is not there.
     fn is_given_up_without_cause(&self, at: usize, made: &Decision) -> bool {
         let replica = &self.replicas[at];
-        let there = |uid: &PodUid| replica.pods.get(uid).is_some_and(|pod| pod.node.is_none() && !pod.deleting);
+        let waits = |uid: &PodUid| replica.pods.get(uid).is_some_and(|pod| pod.node.is_none() && !pod.deleting);
+        // Of a pod that was gone long ago the engine may just have heard.
+        let there = |uid: &PodUid| waits(uid) && self.store.pod(uid).is_some();
         let steady = self.store.log(Kind::Nodes).len() == made.nodes && self.scenario.plain.is_empty() && self.scenario.quotas.is_empty();
         let job = self.jobs.values().any(|job| job.members.values().any(|uid| made.pods.contains(uid)));
         // When all are gone it must fit still; what it needs beside devices was not kept for it.

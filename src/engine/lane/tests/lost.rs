@@ -3,7 +3,7 @@
 use super::run::{NAMES, Run, gated, member, nodes, uid};
 use crate::engine::Input;
 use crate::model::fixtures::{node, pod};
-use crate::model::{GangId, GangKind, GangRef, GangSpec, Node, OwnerRef, Pod, PodKey, TopologyWishes};
+use crate::model::{GangId, GangKind, GangRef, GangSpec, Node, OwnerRef, PlanRecord, Pod, PodKey, TopologyWishes};
 
 fn anywhere(pod: Pod) -> Pod {
     Pod { topology: TopologyWishes::default(), ..pod }
@@ -174,4 +174,15 @@ fn who_joins_a_gang_that_runs_puts_nothing_off_and_has_a_minute_of_its_own() {
     assert!(!run.done().iter().any(|word| word.starts_with("evict") || word.ends_with("nowhere")), "its places are its own");
     run.bind("b-8");
     assert_eq!(run.bound(), 3);
+}
+
+#[test]
+fn what_a_replica_without_the_voice_wrote_takes_nothing_from_anybody() {
+    let mut run = Run::new();
+    run.create(gated(pod("a").gpus(8)));
+    run.bind("a");
+    let grant = run.pods[&uid("a")].recorded.clone().unwrap();
+    let plan = PlanRecord { epoch: u64::MAX / 2, grant, rank: None };
+    run.create(Pod { planned: Some(plan), ..pod("b").gpus(8) });
+    assert_eq!(run.held(), ["r1-a", "r1-b"], "it is planned anew, elsewhere");
 }

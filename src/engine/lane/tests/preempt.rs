@@ -344,3 +344,20 @@ fn a_victim_is_told_for_whom_it_went_and_when_it_is_expected_back() {
     let gone = evicted(&run.done())[0].to_owned();
     assert!(told(&run, &gone).unwrap().contains("not predictable: nobody says how long gang ns/y runs"));
 }
+
+#[test]
+fn nobody_more_is_told_to_go_for_a_pod_that_found_room_in_time() {
+    let mut run = full();
+    run.create(gated(pod("urgent").gpus(8).priority(9).of_job("urgent")));
+    assert_eq!(evicted(&run.done()), ["e"]);
+    // Another one ends by itself, and somebody takes our gate off.
+    run.delete("f");
+    run.apply(Pod { gated: false, ..run.pods[&uid("urgent")].clone() });
+    let node = run.filter("urgent").unwrap();
+    run.wait(25);
+    assert_eq!(evicted(&run.done()), Vec::<&str>::new(), "it has a place, for now");
+    run.bind_to("urgent", node).unwrap();
+    run.wait(60);
+    assert_eq!((evicted(&run.done()), run.engine.census().gangs["preempting"]), (Vec::new(), 0));
+    assert!(!run.engine.is_awaited(&uid("e")));
+}

@@ -204,6 +204,26 @@ fn taking_back_leaves_a_queue_what_it_is_guaranteed() {
 }
 
 #[test]
+fn what_was_lent_while_somebody_was_refused_comes_back_as_soon_as_it_has_arrived() {
+    let mut run = Run::with(
+        "{list: [{name: a, namespaces: {matchNames: [a]}, guaranteed: [{class: nvidia-gpu, devices: 16}]},
+        {name: b, namespaces: {matchNames: [b]}, guaranteed: [{class: nvidia-gpu, devices: 32}]}]}",
+    );
+    for name in ["one", "two"] {
+        gang(&mut run, "b", name, 2, 0);
+        (0..2).for_each(|at| run.bind(&format!("{name}-{at}")));
+    }
+    run.create(of("a", "a0", 8).of_job("a0"));
+    run.bind("a0");
+    run.create(of("b", "late", 8).of_job("late"));
+    run.create(of("a", "a1", 8).of_job("a1"));
+    assert_eq!(evicted(&mut run), 0, "without a gang b has 24 of its 32, and the other is on its way");
+    run.bind("late");
+    run.settle();
+    assert_eq!(let_go(&mut run), ["late"]);
+}
+
+#[test]
 fn two_claims_of_one_queue_add_up() {
     let mut run = lent([8, 16]);
     gang(&mut run, "a", "first", 1, 0);
@@ -230,4 +250,28 @@ fn jobs_of_a_queue_take_turns_by_its_order_and_none_takes_back_what_it_gave() {
     run.now = run.now + Duration::from_secs(300);
     run.wait(31);
     assert_eq!(evicted(&mut run), 0);
+}
+
+#[test]
+fn who_gave_way_to_a_job_takes_back_what_its_queue_only_borrows_by_now() {
+    let mut run = Run::with(
+        "{list: [{name: a, namespaces: {matchNames: [a]}, guaranteed: [{class: nvidia-gpu, devices: 16}]},
+        {name: b, namespaces: {matchNames: [b]}, guaranteed: [{class: nvidia-gpu, devices: 32}]}]}",
+    );
+    for name in ["a0", "a1", "a2"] {
+        run.create(of("a", name, 8).of_job(name));
+        run.bind(name);
+    }
+    gang(&mut run, "b", "three", 3, 0);
+    (0..3).for_each(|at| run.bind(&format!("three-{at}")));
+    run.create(of("b", "fourth", 8).of_job("fourth"));
+    let gave_way = let_go(&mut run);
+    run.bind("fourth");
+    // a has less than its guarantee, and b borrows with a pod that nobody would create again.
+    let others: Vec<&str> = ["a0", "a1", "a2"].into_iter().filter(|name| gave_way != [*name]).collect();
+    run.delete(others[0]);
+    run.create(of("b", "stays", 8));
+    run.bind("stays");
+    run.create(of("a", "again", 8).of_job(&gave_way[0]));
+    assert_eq!(let_go(&mut run), ["fourth"], "of what b has nobody else can be taken");
 }

@@ -2,6 +2,7 @@
 
 use super::run::{NAMES, Run, gated, member, nodes, uid};
 use crate::engine::Input;
+use crate::model::fixtures::pod;
 use crate::model::{GangId, GangKind, GangRef, GangSpec, Node, OwnerRef, Pod, PodKey, Taint, TaintEffect, TopologyWishes};
 
 fn job() -> OwnerRef {
@@ -299,4 +300,24 @@ fn after_a_restart_members_on_nodes_that_are_gone_are_seen_to() {
     run.wait(6);
     let done = run.done();
     assert!(done.contains(&"evict m1".to_owned()), "{done:?}");
+}
+
+#[test]
+fn a_gang_in_part_whose_missing_member_gets_no_place_for_a_minute_goes_back_whole() {
+    let mut run = running(2, 2);
+    for at in 0..4 {
+        let name = format!("other{at}");
+        run.create(gated(pod(&name).gpus(8)));
+        run.bind(&name);
+    }
+    run.delete("m1");
+    run.wait(61);
+    run.create(gated(pod("last").gpus(8)));
+    run.bind("last");
+    run.create(owned("m1b", 2, 2, 1));
+    run.done();
+    run.wait(58);
+    assert!(!is_told(&mut run, "evict m0"));
+    run.wait(3);
+    assert!(is_told(&mut run, "evict m0"), "its place was given away after a minute");
 }
