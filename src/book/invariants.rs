@@ -50,6 +50,11 @@ impl Book {
         if indexed != self.holders.len() {
             found.push(Violation { kind: "index", text: format!("{indexed} indexed, {} held", self.holders.len()) });
         }
+        let mut priorities = std::collections::BTreeMap::new();
+        self.holders.values().for_each(|holder| *priorities.entry(holder.priority).or_insert(0) += 1);
+        if priorities != self.priorities {
+            found.push(Violation { kind: "index", text: format!("priorities {priorities:?}, counted {:?}", self.priorities) });
+        }
         for holder in self.holders.values() {
             if !self.by_node.get(&holder.node).is_some_and(|uids| uids.contains(&holder.uid)) {
                 found.push(Violation { kind: "index", text: format!("{} is not indexed on {}", holder.key, holder.node) });

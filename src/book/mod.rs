@@ -52,6 +52,8 @@ pub struct Book {
     held_milli: BTreeMap<Arc<str>, BTreeMap<ResourceName, u64>>,
     /// How often that changed.
     held_version: u64,
+    /// How many hold devices, by priority.
+    priorities: BTreeMap<i32, u64>,
     /// What bound pods without devices take of their nodes, and the sums by node, known or not.
     plain: BTreeMap<PodUid, (NodeName, Load)>,
     plain_on: BTreeMap<NodeName, Load>,
@@ -223,6 +225,11 @@ impl Book {
         self.held_version
     }
 
+    /// The lowest priority of anybody who holds devices.
+    pub fn lowest_priority(&self) -> Option<i32> {
+        self.priorities.keys().next().copied()
+    }
+
     fn replace_node(&mut self, name: &NodeName, node: Option<Arc<Node>>) {
         let slot = self.slot_of.get(name).copied();
         let previous = slot.and_then(|slot| self.entries[slot as usize].take()).map(|entry| entry.node);
@@ -273,6 +280,11 @@ impl Book {
     #[expect(clippy::expect_used, reason = "sums of what was added; 2^64 thousandths are 10^16 devices")]
     fn count(&mut self, holder: &Holder, change: fn(u64, u64) -> Option<u64>) {
         self.held_version += 1;
+        let holders = self.priorities.entry(holder.priority).or_default();
+        *holders = change(*holders, 1).expect("who is taken off was added before");
+        if *holders == 0 {
+            self.priorities.remove(&holder.priority);
+        }
         let held = self.held_milli.entry(holder.key.namespace.clone()).or_default();
         for take in &holder.takes {
             let sum = held.entry(take.resource.clone()).or_default();

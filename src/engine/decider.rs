@@ -227,7 +227,12 @@ impl Engine {
 
     /// Why the last decision on a pod came out as it did.
     pub fn explain(&self, uid: &PodUid) -> Option<Arc<Trace>> {
-        self.pods.get(uid).and_then(|record| record.trace.clone())
+        let trace = self.pods.get(uid)?.trace.clone()?;
+        // Of many that are alike and wait, one is looked at.
+        match self.lane.told(uid).filter(|told| trace.refusal.as_ref().is_some_and(|known| known != *told)) {
+            Some(told) => Some(Arc::new(Trace { refusal: Some(told.clone()), ..Trace::clone(&trace) })),
+            None => Some(trace),
+        }
     }
 
     /// A pod that asks for something managed, by namespace and name; of several that bore the name, the one seen last.

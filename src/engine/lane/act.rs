@@ -50,7 +50,7 @@ impl Engine {
     /// A gang has arrived. While it was on its way nobody could take its room: who stands above it, or may take back what its queue
     /// borrows, and was refused looks again.
     fn may_give_way(&mut self, id: &GangId) {
-        let (Some(gang), Some(first)) = (self.lane.gangs.get(id), self.lane.refused.first()) else { return };
+        let (Some(gang), Some(first)) = (self.lane.gangs.get(id), self.lane.refused.iter().next()) else { return };
         let urgent = first.priority < gang.turn.priority;
         self.queues.count(&self.book, self.profiles.classes());
         if urgent || self.queues.is_claimable(self.queues.rules().of(&id.key.namespace)) {
@@ -66,7 +66,7 @@ impl Engine {
 
     /// A pod's Binding is known to be written. The last of a gang's is its arrival, unless it has another phase to go.
     pub(in crate::engine) fn binding_written(&mut self, pod: &Pod) {
-        let Some(first) = self.lane.refused.first() else { return };
+        let Some(first) = self.lane.refused.iter().next() else { return };
         match self.lane.gang(&pod.uid).map(|(id, gang)| (id.clone(), gang.phase)) {
             None if first.priority < Reverse(pod.priority) => self.lane.gained(),
             Some((id, phase)) if id.kind == GangKind::Alone || (phase == Phase::Bound && self.has_arrived(&id)) => self.may_give_way(&id),
@@ -84,7 +84,9 @@ impl Engine {
         if !waits || !self.may_be_planned(gang) {
             self.lane.ready.remove(id);
             self.lane.refused.remove(&turn);
-        } else if !self.lane.refused.contains(&turn) && !self.lane.ready.contains(id) {
+        } else if self.lane.refused.contains(&turn) {
+            self.lane.refused.stands_alone(&turn);
+        } else if !self.lane.ready.contains(id) {
             let entry = self.entry(now, gang);
             self.lane.ready.insert(entry);
         }

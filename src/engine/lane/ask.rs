@@ -103,7 +103,7 @@ impl Engine {
             Ok(()) => self.advance(now, id),
             Err(refusal) => {
                 self.lane.ready.remove(id);
-                self.refuse_gang(now, turn, &refusal);
+                self.refuse_gang(now, turn, None, &refusal);
             }
         }
         self.place_of(&pod.uid).is_some()

@@ -19,6 +19,7 @@ mod plan;
 mod preempt;
 mod queues;
 mod recover;
+mod refused;
 mod repair;
 mod reserve;
 mod rights;
@@ -54,13 +55,11 @@ pub(super) struct Lane {
     /// Gangs that wait for a plan.
     ready: turns::Ready,
     /// Gangs that were planned in vain since there was last room to gain.
-    refused: BTreeSet<Turn>,
+    refused: refused::Refused,
     /// There is more room than when `refused` were.
     gained: bool,
     /// When those who were refused were last looked at because time passed.
     looked_at: Time,
-    /// Why some of `refused` were: who asks for the same is refused unseen.
-    refusals: Vec<(plan::Alike, Refusal)>,
     /// Rooms that are being made, by who waits for them.
     claims: BTreeMap<GangId, preempt::Claim>,
     /// Pods that are waited for to be gone, and by whom.
@@ -271,8 +270,9 @@ impl Lane {
         self.gang_of.get(uid)
     }
 
-    fn refusal_of(&self, alike: &plan::Alike) -> Option<Refusal> {
-        self.refusals.iter().find(|(other, _)| other == alike).map(|(_, refusal)| refusal.clone())
+    /// Why the gang of a pod waits, if it waits behind others that are alike.
+    pub(super) fn told(&self, uid: &PodUid) -> Option<&Refusal> {
+        self.refused.told(&self.gang(uid)?.1.turn)
     }
 
     fn gang(&self, uid: &PodUid) -> Option<(&GangId, &Gang)> {

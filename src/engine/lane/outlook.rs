@@ -170,7 +170,7 @@ impl Engine {
             let refusal = self.lane.gangs.get(&turn.id).and_then(|gang| gang.refusal.as_ref());
             refusal.is_some_and(|why| why.reason.lacks_room())
         };
-        let earlier = || self.lane.refused.range(..turn).filter(lacks_room).map(|turn| &turn.id);
+        let earlier = || self.lane.refused.before(turn).filter(lacks_room).map(|turn| &turn.id);
         let kept = self.room_kept().map(|(kept, _)| kept).filter(|kept| *kept != id);
         earlier().count() + usize::from(kept.is_some_and(|kept| earlier().all(|earlier| earlier != kept)))
     }

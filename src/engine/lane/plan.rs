@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::closed::is_open;
 use super::queues::plan_within;
@@ -21,21 +20,21 @@ use crate::model::{Constraints, GangId, GangKind, NodeName, Parts, Pod, PodUid, 
 const AT_ONCE: usize = 8;
 /// And gangs whose refusal is known before they are looked at.
 const KNOWN_AT_ONCE: usize = 256;
-/// Refusals remembered since there was last room to gain.
-const REFUSALS_MAX: usize = 64;
 
 /// What was refused a moment ago: the same again needs no second look as long as nothing got free.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Alike {
     shape: ShapeKey,
     members: usize,
+    needed: u32,
     namespace: Arc<str>,
     constraints: Constraints,
     wishes: TopologyWishes,
     load: (u64, u64, i32),
     profile: Option<Arc<str>>,
     priority_class: Option<Arc<str>>,
-    expected: Option<Duration>,
+    /// Since when room is kept for somebody, and whether it ends before that is needed.
+    kept: Option<(Time, bool)>,
     /// In its queue's order: who comes before others takes from more of them.
     rank: u128,
 }
@@ -43,7 +42,8 @@ pub(super) struct Alike {
 impl Engine {
     /// Whether [`crate::engine::Input::Plan`] would find anything to do.
     pub fn wants_to_plan(&self) -> bool {
-        self.synced && (!self.lane.ready.is_empty() || (self.lane.gained && !self.lane.refused.is_empty()))
+        let refused = &self.lane.refused;
+        self.synced && (!self.lane.ready.is_empty() || refused.has_front() || (self.lane.gained && !refused.is_empty()))
     }
 
     /// Plans the gangs whose turn it is.
@@ -52,27 +52,34 @@ impl Engine {
             return Output::default();
         }
         if std::mem::take(&mut self.lane.gained) {
-            let again = std::mem::take(&mut self.lane.refused);
+            let again = self.lane.refused.look_again(self.lane.kept_turn());
             again.iter().for_each(|turn| self.take_turn(now, &turn.id));
-            self.lane.refusals.clear();
+        }
+        for kind in self.lane.refused.without_front(|id| self.lane.ready.contains(id)) {
+            self.look_at_next(now, kind);
         }
         self.review_kept_nodes();
         let (mut trace, mut looked_at, mut known) = (None, 0, 0);
         while looked_at < AT_ONCE && known < KNOWN_AT_ONCE {
             self.queues.count(&self.book, self.profiles.classes());
             let Some(turn) = self.lane.ready.pop(&self.queues) else { break };
+            let front_of = self.lane.refused.leads(&turn.id);
             // For whom room is kept, others' refusals say nothing.
             let alike = self.alike(now, &turn.id).filter(|_| !self.is_room_kept_for(&turn.id));
-            if let Some(refusal) = alike.as_ref().and_then(|alike| self.lane.refusal_of(alike)) {
+            if let Some((kind, refusal)) = alike.as_ref().and_then(|alike| self.lane.refused.known(alike)) {
                 known += 1;
-                let refusal = self.keep_room(now, &turn.id, &refusal).unwrap_or(refusal);
-                self.refuse_gang(now, turn, &refusal);
+                let refusal = refusal.clone();
+                front_of.into_iter().filter(|led| *led != kind).for_each(|led| self.look_at_next(now, led));
+                let kept = self.keep_room(now, &turn.id, &refusal);
+                let kind = Some(kind).filter(|_| kept.is_none());
+                self.refuse_gang(now, turn, kind, &kept.unwrap_or(refusal));
                 continue;
             }
             looked_at += 1;
             match self.plan_with_freed(now, &turn.id) {
                 Ok(()) => {
                     self.lane.starts(&turn);
+                    front_of.into_iter().for_each(|kind| self.look_at_next(now, kind));
                     trace = self.trace_of(&turn.id);
                     self.advance(now, &turn.id);
                     // A plan of many took its time already.
@@ -81,17 +88,41 @@ impl Engine {
                     }
                 }
                 // A search takes its time, too.
-                Err(refusal) if self.preempts(now, &turn.id, &refusal) => break,
+                Err(refusal) if self.preempts(now, &turn.id, &refusal) => {
+                    front_of.into_iter().for_each(|kind| self.look_at_next(now, kind));
+                    break;
+                }
                 Err(refusal) => {
-                    if self.lane.refusals.len() < REFUSALS_MAX {
-                        self.lane.refusals.extend(alike.map(|alike| (alike, refusal.clone())));
+                    let noted = alike.and_then(|alike| self.lane.refused.note(alike, &refusal));
+                    if front_of != noted.map(|(kind, _)| kind) {
+                        front_of.into_iter().for_each(|kind| self.look_at_next(now, kind));
                     }
-                    let refusal = self.keep_room(now, &turn.id, &refusal).unwrap_or(refusal);
-                    self.refuse_gang(now, turn, &refusal);
+                    if let Some((kind, true)) = noted {
+                        self.tell_kind(now, kind, &refusal);
+                    }
+                    let kept = self.keep_room(now, &turn.id, &refusal);
+                    let kind = noted.map(|(kind, _)| kind).filter(|_| kept.is_none());
+                    self.refuse_gang(now, turn, kind, &kept.unwrap_or(refusal));
                 }
             }
         }
         Output { trace, ..Output::default() }
+    }
+
+    /// The first of a kind has a place, or is gone: the next is looked at in its stead.
+    fn look_at_next(&mut self, now: Time, kind: usize) {
+        while let Some(turn) = self.lane.refused.next_of(kind) {
+            self.take_turn(now, &turn.id);
+            if self.lane.ready.contains(&turn.id) {
+                return;
+            }
+        }
+    }
+
+    /// Those who wait behind the first of their kind hear of another reason.
+    fn tell_kind(&mut self, now: Time, kind: usize, refusal: &Refusal) {
+        let others: Vec<GangId> = self.lane.refused.of(kind).map(|turn| turn.id.clone()).collect();
+        others.iter().for_each(|id| self.tell_gang(now, id, refusal));
     }
 
     fn trace_of(&self, id: &GangId) -> Option<Arc<Trace>> {
@@ -110,22 +141,23 @@ impl Engine {
         Some(Alike {
             shape: Shape::of(&pod.request)?.key(),
             members: uids.len(),
+            needed: self.lane.size(id, gang).map_or(u32::MAX, |(_, min)| min),
             namespace: pod.key.namespace.clone(),
             constraints: pod.constraints.clone(),
             wishes: pod.topology.clone(),
             load: (pod.cpu_milli, pod.memory_bytes, pod.priority),
             profile: pod.profile.clone(),
             priority_class: pod.priority_class.clone(),
-            expected: self.expected(pod).map(|expected| expected.most),
+            kept: self.passes_kept_room(now, pod),
             rank: self.entry(now, gang).rank,
         })
     }
 
     /// Notes why a gang has no plan, where its members' explain finds it, and tells people once.
-    pub(super) fn refuse_gang(&mut self, now: Time, turn: Turn, refusal: &Refusal) {
+    pub(super) fn refuse_gang(&mut self, now: Time, turn: Turn, kind: Option<usize>, refusal: &Refusal) {
         let id = turn.id.clone();
         *self.counts.refused.entry(refusal.reason.code()).or_default() += 1;
-        self.lane.refused.insert(turn);
+        self.lane.refused.insert(turn, kind);
         self.tell_gang(now, &id, refusal);
         self.clear_nominations(&id);
     }

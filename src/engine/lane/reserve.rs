@@ -61,6 +61,12 @@ impl Lane {
         *last = (*last).max((turn.created_at, turn.arrival));
     }
 
+    /// The turn of the gang for which room is kept, and since when it is.
+    pub(super) fn kept_turn(&self) -> Option<(Turn, Time)> {
+        let kept = self.kept.as_ref()?;
+        Some((self.gangs.get(&kept.id)?.turn.clone(), kept.since))
+    }
+
     /// Whether somebody started that came later, and is no more urgent.
     fn is_passed(&self, turn: &Turn) -> bool {
         self.started.range(..=turn.priority.0).any(|(_, last)| *last > (turn.created_at, turn.arrival))
@@ -132,8 +138,18 @@ impl Engine {
         if pod.priority > kept.priority {
             return false;
         }
+        !self.ends_before(now, pod, kept)
+    }
+
+    /// A pod that starts now is expected to end before the gang can start for which room is kept.
+    fn ends_before(&self, now: Time, pod: &Pod, kept: &Kept) -> bool {
         let ends_before = || Some(now + self.expected(pod)?.most <= kept.wait.free_at?);
-        !ends_before().unwrap_or(false)
+        ends_before().unwrap_or(false)
+    }
+
+    /// Since when room is kept for somebody, and whether a pod that starts now ends before it is needed.
+    pub(super) fn passes_kept_room(&self, now: Time, pod: &Pod) -> Option<(Time, bool)> {
+        self.lane.kept.as_ref().map(|kept| (kept.since, self.ends_before(now, pod, kept)))
     }
 
     /// Nodes of which room is kept from a gang, if any is.

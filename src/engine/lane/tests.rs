@@ -10,6 +10,7 @@ mod outlook;
 mod preempt;
 mod quarantine;
 mod queues;
+mod refused;
 mod repair;
 mod reserve;
 mod run;

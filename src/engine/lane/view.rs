@@ -109,7 +109,13 @@ impl Engine {
             .collect();
         members.sort_by(|a, b| (a.rank.unwrap_or(u32::MAX), &a.pod).cmp(&(b.rank.unwrap_or(u32::MAX), &b.pod)));
         let missing = || Some(self.why_not(&self.pods.get(gang.members.keys().next()?)?.pod, id));
-        let refusal = gang.refusal.clone().or_else(|| (gang.phase == Phase::Collecting).then(missing).flatten());
+        let refusal = self
+            .lane
+            .refused
+            .told(&gang.turn)
+            .or(gang.refusal.as_ref())
+            .cloned()
+            .or_else(|| (gang.phase == Phase::Collecting).then(missing).flatten());
         Some(GangStatus {
             id: id.clone(),
             phase: gang.phase,
