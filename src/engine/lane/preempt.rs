@@ -39,6 +39,8 @@ pub(super) struct Claim {
     asked_at: Time,
     /// When it is given up whatever happens.
     until: Time,
+    /// What the profile of the gang said when they were chosen: a member that says so may be gone since.
+    rule: Preemption,
     why: String,
 }
 
@@ -135,6 +137,7 @@ impl Engine {
             held: Vec::new(),
             asked_at: now,
             until,
+            rule: *rule,
             why,
         };
         for planned in &takeover.plan.members {
@@ -184,7 +187,7 @@ impl Engine {
                 if !claim.places.iter().all(nominated) && now < until {
                     return;
                 }
-                let notice = self.rule_for(id).map_or(Duration::ZERO, |rule| rule.notice);
+                let notice = claim.rule.notice;
                 if notice.is_zero() {
                     self.tell_to_go(now, id);
                 } else {
@@ -214,12 +217,6 @@ impl Engine {
         self.lane.claims.entry(id.clone()).and_modify(|claim| claim.stage = stage);
     }
 
-    /// What the profile of a gang that wants room says.
-    fn rule_for(&self, id: &GangId) -> Option<Preemption> {
-        let uid = self.lane.gangs.get(id).and_then(|gang| gang.members.keys().next())?;
-        self.pods.get(uid).map(|record| self.rules(&record.pod).profile.preemption)
-    }
-
     fn give_notice(&mut self, id: &GangId, at: Option<Time>) {
         let Some(claim) = self.lane.claims.get(id).filter(|_| self.synced) else { return };
         let pods = claim.victims.iter().flat_map(|victim| &victim.unit.pods).filter_map(|uid| self.pods.get(uid));
@@ -233,10 +230,10 @@ impl Engine {
             return;
         }
         self.set_stage(id, Stage::Evicting);
-        if let (Some(rule), Some(gang)) = (self.rule_for(id), self.lane.gangs.get_mut(id)) {
-            gang.phase = Phase::Preempting { until: now + rule.deadline };
-        }
         let Some(claim) = self.lane.claims.get(id) else { return };
+        if let Some(gang) = self.lane.gangs.get_mut(id) {
+            gang.phase = Phase::Preempting { until: now + claim.rule.deadline };
+        }
         let preemptor = title(id);
         let takers: Vec<&Pod> = claim.places.keys().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).collect();
         let (preemptor_job, back) =

@@ -105,9 +105,9 @@ impl Run {
                 self.enter_decision(at, &preemptor, &entries).map(|(place, units)| (place, preemptor, units))
             })
             .collect();
-        // Who gave his room up in the same step, perhaps after the decision.
+        // Who gave his room up in the same step, perhaps after the decision; of several decisions each was made in another book.
         let freed = |effect: &Effect| matches!(effect, Effect::Nominate { node: None, .. } | Effect::Notice { at: None, .. });
-        let steady = !effects.iter().any(freed);
+        let steady = made.len() == 1 && !effects.iter().any(freed);
         for (place, preemptor, units) in made {
             self.judge(at, place, &preemptor, &units, steady);
         }
@@ -142,7 +142,7 @@ impl Run {
         };
         let (mut units, mut victims) = (Vec::new(), BTreeMap::new());
         for entry in entries {
-            let unit: Vec<(PodUid, Victim)> = entry.pods.iter().filter_map(|key| self.victim(at, key)).collect();
+            let unit: Vec<(PodUid, Victim)> = entry.pods.iter().filter_map(|key| self.victim(at, key, &victims)).collect();
             units.push(unit.iter().map(|(uid, _)| uid.clone()).collect());
             victims.extend(unit);
         }
@@ -199,10 +199,10 @@ impl Run {
     }
 
     /// A pod that is to go, as the engine's book has it.
-    fn victim(&self, at: usize, key: &PodKey) -> Option<(PodUid, Victim)> {
+    fn victim(&self, at: usize, key: &PodKey, others: &BTreeMap<PodUid, Victim>) -> Option<(PodUid, Victim)> {
         let replica = &self.replicas[at];
-        // Of two of a name the one that is not known to go, and the later one: of the other nobody heard that it is gone.
-        let named = replica.engine.book().holders().filter(|holder| holder.key == *key);
+        // Of two of a name the one that is not known to go, and the later one: of the other nobody heard that it is gone. Both may go.
+        let named = replica.engine.book().holders().filter(|holder| holder.key == *key && !others.contains_key(&holder.uid));
         let holder = named.max_by_key(|holder| replica.pods.get(&holder.uid).map(|pod| (!pod.deleting, pod.created_at)))?;
         let pod = replica.pods.get(&holder.uid)?;
         let owner = pod.controller.as_ref()?;
@@ -296,7 +296,10 @@ impl Run {
     /// It fits after exactly these left, not before, and not if one of them stays.
     fn void(&self, at: usize, made: &Decision, units: &[Vec<PodUid>], steady: bool) -> Option<String> {
         let (lead, needed) = (&made.lead, made.needed);
-        if needed == 0 {
+        // Those that ended well need no place, once the engine knows of them.
+        let done = self.jobs.values().find(|job| job.uid == made.job_uid).map_or(0, |job| job.done.len());
+        let least = needed.saturating_sub(u32::try_from(done).unwrap_or(u32::MAX));
+        if least == 0 {
             return None;
         }
         let engine = &self.replicas[at].engine;
@@ -309,21 +312,21 @@ impl Run {
         }
         let going = self.free_soon(at, made);
         going.iter().for_each(|uid| drop(book.release(uid)));
-        let without = |kept: Option<usize>| {
+        let without = |kept: Option<usize>, needed: u32| {
             let mut book = book.clone();
             let gone = units.iter().enumerate().filter(|(place, _)| Some(*place) != kept).flat_map(|(_, unit)| unit);
             gone.for_each(|uid| drop(book.release(uid)));
             fits(&book, lead, needed)
         };
-        if !without(None) {
-            return Some(format!("{needed} of it do not fit when {:?} are gone", names(made)));
+        if !without(None, least) {
+            return Some(format!("{least} of it do not fit when {:?} are gone", names(made)));
         }
         // Who waits for pods that were going before him has no decision that tells for whom their room is.
         let claims = self.preempting(at).len();
         if !steady || (!going.is_empty() && claims > 1) {
             return None;
         }
-        let spare = (0..units.len()).find(|place| without(Some(*place)))?;
+        let spare = (0..units.len()).find(|place| without(Some(*place), needed))?;
         Some(format!("it fits without {:?} of {:?}", units[spare], names(made)))
     }
 
