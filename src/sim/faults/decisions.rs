@@ -299,9 +299,7 @@ impl Run {
         // Those that ended well need no place, once the engine knows of them.
         let done = self.jobs.values().find(|job| job.uid == made.job_uid).map_or(0, |job| job.done.len());
         let least = needed.saturating_sub(u32::try_from(done).unwrap_or(u32::MAX));
-        if least == 0 {
-            return None;
-        }
+        let steady = steady && least > 0;
         let engine = &self.replicas[at].engine;
         let mut book = engine.book().clone();
         let held: Vec<PodUid> =
