@@ -69,9 +69,7 @@ impl Engine {
             }
             BindOutcome::Bound => {
                 self.book.set_holder(Holder { state: HolderState::Bound, changed_at: now, ..holder });
-                if let Some(pod) = self.pods.get(uid).map(|record| record.pod.clone()) {
-                    self.binding_written(&pod);
-                }
+                self.binding_written(uid);
             }
             BindOutcome::Refused if self.promise_again(now, uid, holder.grant.as_ref()) => {}
             BindOutcome::Refused => {

@@ -81,7 +81,7 @@ impl Engine {
         }
         let grant = pod.recorded.clone().filter(|_| honoured);
         self.hold(now, pod, node, grant, HolderState::Bound);
-        self.binding_written(pod);
+        self.binding_written(&pod.uid);
     }
 
     /// kube-scheduler gave up on an attempt: what a filter call held for it is free again.

@@ -65,10 +65,11 @@ impl Engine {
     }
 
     /// A pod's Binding is known to be written. The last of a gang's is its arrival, unless it has another phase to go.
-    pub(in crate::engine) fn binding_written(&mut self, pod: &Pod) {
+    pub(in crate::engine) fn binding_written(&mut self, uid: &PodUid) {
         let Some(first) = self.lane.refused.iter().next() else { return };
-        match self.lane.gang(&pod.uid).map(|(id, gang)| (id.clone(), gang.phase)) {
-            None if first.priority < Reverse(pod.priority) => self.lane.gained(),
+        let stands_below = || self.book.holder(uid).is_some_and(|holder| first.priority < Reverse(holder.priority));
+        match self.lane.gang(uid).map(|(id, gang)| (id.clone(), gang.phase)) {
+            None if stands_below() => self.lane.gained(),
             Some((id, phase)) if id.kind == GangKind::Alone || (phase == Phase::Bound && self.has_arrived(&id)) => self.may_give_way(&id),
             None | Some(_) => {}
         }
