@@ -35,6 +35,9 @@ pub mod engine;
 pub mod recipe;
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod drive;
+
+#[deny(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod check;
 
 #[deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "preempt",
     "engine",
     "recipe",
+    "drive",
     "check",
     "sim",
     "telemetry",

@@ -30,8 +30,9 @@ pub use model_server::runtime;
 pub use names::{FIELD_MANAGER, GROUP, MANAGED_BY, VERSION};
 pub use object::Named;
 pub(crate) use products::product_values;
-pub use read::{Spec, read};
+pub use read::{Spec, live, read};
 pub use training_job::framework;
+pub(crate) use training_job::{Training, as_one};
 
 use serde_json::Value;
 
@@ -108,6 +109,11 @@ pub(crate) trait Recipe: std::fmt::Debug + Send + Sync {
 
     /// The sweep that it is, if it is one.
     fn sweep(&self) -> Option<&sweep::Sweep> {
+        None
+    }
+
+    /// What drives it as a training job, if it is one.
+    fn training(&self) -> Option<Training> {
         None
     }
 }

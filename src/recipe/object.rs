@@ -132,8 +132,7 @@ impl Metadata {
             for (key, value) in pairs {
                 let at = format!("{field}.{key}");
                 crate::policy::text::label_key(&at, key)?;
-                let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-                if OWNED.iter().any(|owned| domain == *owned || domain.strip_suffix(owned).is_some_and(|rest| rest.ends_with('.'))) {
+                if is_owned(key) {
                     let problem = format!("`{key}` is not for users to write");
                     return Err(Mistake::new(at, problem, "use a key without a domain, or with one of yours"));
                 }
@@ -146,6 +145,12 @@ impl Metadata {
         }
         Ok(Named { name: self.name, namespace: self.namespace, labels: self.labels, annotations: self.annotations })
     }
+}
+
+/// Whether a key is one that controllers act on.
+pub(super) fn is_owned(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    OWNED.iter().any(|owned| domain == *owned || domain.strip_suffix(owned).is_some_and(|rest| rest.ends_with('.')))
 }
 
 /// The JSON Schema of the file, as editors read it.

@@ -1,11 +1,11 @@
 //! From text to checked specs: documents of a file, each read as what its `kind` says.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::object::{Named, Unread};
+use super::object::{Named, Unread, is_owned};
 use super::sweep::Sweep;
-use super::{GROUP, KINDS, Kind, Recipe, Rendered, SpecError, VERSION};
+use super::{GROUP, KINDS, Kind, Recipe, Rendered, SpecError, Training, VERSION};
 use crate::policy::{Mistake, Places};
 
 /// A checked spec.
@@ -41,6 +41,11 @@ impl Spec {
     /// The sweep that it is, if it is one.
     pub fn sweep(&self) -> Option<&Sweep> {
         self.recipe.sweep()
+    }
+
+    /// What drives it as a training job, if it is one.
+    pub(crate) fn training(&self) -> Option<Training> {
+        self.recipe.training()
     }
 
     /// The objects of a trial of a sweep on a rung of halving; none of what is no sweep.
@@ -93,6 +98,27 @@ pub fn read(text: &str) -> Result<Vec<Spec>, SpecError> {
         return Err(SpecError { file: None, line: second.line, field: "metadata.name".into(), problem, remedy });
     }
     Ok(specs)
+}
+
+/// The spec that a live object is. What others wrote into its labels and annotations is no part of it.
+///
+/// # Errors
+/// The first mistake; its line says nothing.
+pub fn live(object: &Value) -> Result<Spec, SpecError> {
+    let mut metadata = json!({"name": object["metadata"]["name"]});
+    if object["metadata"]["namespace"].is_string() {
+        metadata["namespace"] = object["metadata"]["namespace"].clone();
+    }
+    for field in ["labels", "annotations"] {
+        let pairs = object["metadata"][field].as_object().into_iter().flatten();
+        let own: Map<String, Value> = pairs.filter(|(key, _)| !is_owned(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        metadata[field] = Value::Object(own);
+    }
+    let text =
+        json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": metadata, "spec": object["spec"]}).to_string();
+    let (kind, named, recipe) = document(&text)?;
+    // Nobody sees the lines of this text.
+    Ok(Spec { kind, named, line: 1, recipe, places: Places::of("") })
 }
 
 fn document(part: &str) -> Result<(&'static Kind, Named, Box<dyn Recipe>), SpecError> {

@@ -19,6 +19,7 @@ use super::text::{self, Text};
 use super::{Recipe, Rendered};
 use crate::policy::Mistake;
 use framework::{Framework, Group};
+pub(crate) use render::as_one;
 
 workload! {
     /// One program in several equal workers that start together.
@@ -45,6 +46,13 @@ workload! {
         #[serde(default = "retries_default")]
         #[cfg_attr(feature = "io", schemars(range(min = 0, max = 100)))]
         retries: u32,
+        /// What starts again when a worker fails: `worker`, that one alone, or `gang`, all of them. A controller starts all again where the
+        /// group cannot do with fewer, unless this says otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restart: Option<Restart>,
+        /// Stopped, with its devices free, for as long as this is true.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        suspend: bool,
         /// How long it will run, such as 8h: for queues and for filling gaps. Nothing is ended by it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected_duration: Option<Text>,
@@ -55,6 +63,17 @@ workload! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<Text>,
     }
+}
+
+/// What starts again when a worker fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "io", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Restart {
+    /// That worker alone.
+    Worker,
+    /// All of them, from their last checkpoint.
+    Gang,
 }
 
 /// How near to each other workers are, in levels of Gangplank's profile or node label keys.
@@ -103,9 +122,28 @@ struct TrainingJob {
     own_nodes: bool,
     checkpoint: Option<Checkpoint>,
     retries: u32,
+    restart: Option<Restart>,
+    suspend: bool,
     expected_duration: Option<Duration>,
     max_duration: Option<Duration>,
     keep: Option<Duration>,
+}
+
+/// What whoever drives a training job has to know of it beside its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Training {
+    /// It is to stand still.
+    pub(crate) suspend: bool,
+    /// Where one worker fails all begin anew.
+    pub(crate) as_one: bool,
+    /// How often that may be.
+    pub(crate) retries: u32,
+    /// With how many it does what it is for.
+    pub(crate) workers_min: u32,
+    /// How many there are at most.
+    pub(crate) workers: u32,
+    /// How long it is kept when it is done.
+    pub(crate) keep: Option<Duration>,
 }
 
 /// A checked [`CheckpointFile`].
@@ -164,6 +202,8 @@ impl SpecOf for TrainingJobSpec {
             own_nodes: self.own_nodes,
             checkpoint: checkpoint.map_err(|mistake| mistake.within("checkpoint"))?,
             retries: self.retries,
+            restart: self.restart,
+            suspend: self.suspend,
             expected_duration: time("expectedDuration", self.expected_duration.as_ref())?,
             max_duration: time("maxDuration", self.max_duration.as_ref())?,
             keep: time("keep", self.keep.as_ref())?,
@@ -174,6 +214,19 @@ impl SpecOf for TrainingJobSpec {
 impl Recipe for TrainingJob {
     fn render(&self, of: &Named, form: Option<&str>) -> Result<Rendered, Mistake> {
         render::render(self, of, form.and_then(form::named))
+    }
+
+    fn training(&self) -> Option<Training> {
+        let elastic = self.group.is_elastic();
+        let alone = if elastic || self.group.is_alone() { Restart::Worker } else { Restart::Gang };
+        Some(Training {
+            suspend: self.suspend,
+            as_one: self.restart.unwrap_or(alone) == Restart::Gang,
+            retries: self.retries,
+            workers_min: self.group.workers_min,
+            workers: self.group.workers,
+            keep: self.keep,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::form::Form;
 use super::framework::Group;
-use super::{HOST_BYTES_MAX, TrainingJob};
+use super::{HOST_BYTES_MAX, Restart, TrainingJob};
 use crate::policy::Mistake;
 use crate::recipe::Rendered;
 use crate::recipe::fields::MAIN;
@@ -45,6 +45,10 @@ pub(super) fn render(job: &TrainingJob, of: &Named, form: Option<&Form>) -> Resu
     let mut objects = worker.storage.objects(of);
     let mut template = template(of, &worker, &around);
     if let Some(form) = form {
+        if job.restart.is_some() {
+            let problem = "is what this form decides by itself: all begin anew, or in an elastic job the one that failed";
+            return Err(Mistake::new("spec.restart", problem, "leave it out"));
+        }
         (form.check)(job)?;
         template["spec"]["containers"][0]["name"] = json!(form.container);
         objects.extend((form.objects)(job, of, workers(job, &template, form.container)));
@@ -52,6 +56,11 @@ pub(super) fn render(job: &TrainingJob, of: &Named, form: Option<&Form>) -> Resu
     } else {
         if !group.is_alone() {
             objects.push(service(job, of));
+        }
+        if job.restart == Some(Restart::Gang) {
+            notes.push(
+                "restart: gang needs gangplank-provision run, which starts all again; the Job alone ends with the first that fails".into(),
+            );
         }
         objects.push(indexed_job(job, of, &template));
     }
@@ -100,6 +109,12 @@ fn indexed_job(job: &TrainingJob, of: &Named, template: &Value) -> Value {
         metadata["labels"][KUEUE_QUEUE] = json!(queue);
     }
     let mut spec = workers(job, template, MAIN);
+    if job.restart == Some(Restart::Gang) {
+        as_one(&mut spec);
+    }
+    if job.suspend {
+        spec["suspend"] = json!(true);
+    }
     if let Some(time) = job.max_duration {
         spec["activeDeadlineSeconds"] = json!(time.as_secs());
     }
@@ -107,6 +122,14 @@ fn indexed_job(job: &TrainingJob, of: &Named, template: &Value) -> Value {
         spec["ttlSecondsAfterFinished"] = json!(time.as_secs());
     }
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+}
+
+/// Of workers that cannot go on without one of them: the first that fails ends the Job, and whoever made it begins anew.
+pub(crate) fn as_one(workers: &mut Value) {
+    for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+        workers.as_object_mut().map(|fields| fields.remove(field));
+    }
+    workers["backoffLimit"] = json!(0);
 }
 
 /// The specification of the Job, whoever makes it.

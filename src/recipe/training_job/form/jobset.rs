@@ -24,6 +24,9 @@ fn objects(job: &TrainingJob, of: &Named, workers: Value) -> Vec<Value> {
     }
     fewest(job, &mut metadata);
     let mut spec = set(job, JOBSET.role, &of.labels(), workers);
+    if job.suspend {
+        spec["suspend"] = json!(true);
+    }
     if let Some(time) = job.max_duration {
         spec["replicatedJobs"][0]["template"]["spec"]["activeDeadlineSeconds"] = json!(time.as_secs());
     }

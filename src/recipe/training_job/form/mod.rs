@@ -9,6 +9,7 @@ mod trainjob;
 use serde_json::{Value, json};
 
 use super::TrainingJob;
+use super::render::as_one;
 use crate::policy::Mistake;
 use crate::recipe::names::GANG_MIN;
 use crate::recipe::object::Named;
@@ -50,10 +51,7 @@ fn set(job: &TrainingJob, role: &str, labels: &Value, mut workers: Value) -> Val
         policy["maxRestarts"] = json!(0);
     } else {
         // The others cannot go on without a worker: all of them begin anew, at once.
-        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
-            workers.as_object_mut().map(|fields| fields.remove(field));
-        }
-        workers["backoffLimit"] = json!(0);
+        as_one(&mut workers);
     }
     json!({
         "network": {"enableDNSHostnames": true, "publishNotReadyAddresses": true},

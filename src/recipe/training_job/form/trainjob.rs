@@ -52,6 +52,9 @@ fn objects(job: &TrainingJob, of: &Named, workers: Value) -> Vec<Value> {
         "runtimeRef": {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": of.name},
         "trainer": {"numNodes": job.group.workers},
     });
+    if job.suspend {
+        spec["suspend"] = json!(true);
+    }
     if let Some(time) = job.max_duration {
         spec["activeDeadlineSeconds"] = json!(time.as_secs());
     }
