@@ -166,7 +166,7 @@ pub(super) fn schema<S: SpecOf>() -> Value {
 }
 
 /// Of most kinds: what the API server can say before anybody reads a spec.
-const RULES: &[(&str, &str)] = &[
+pub(super) const RULES: &[(&str, &str)] = &[
     ("!(has(self.accelerators) && has(self.gpu))", "keep one of accelerators and gpu"),
     ("!has(self.products) || has(self.gpu)", "products need gpu, which says how many"),
     ("!has(self.user) || self.user > 0", "nothing runs as root: leave user out, or name another one"),

@@ -34,6 +34,8 @@ pub(super) struct Around {
     pub(super) container: Map<String, Value>,
     /// Fields of the pod.
     pub(super) pod: Map<String, Value>,
+    /// Volumes beside those of the worker.
+    pub(super) volumes: Vec<Value>,
 }
 
 /// An environment variable of a recipe.
@@ -95,6 +97,7 @@ fn spec(of: &Named, worker: &Worker, around: &Around) -> Value {
     if let Some(size) = &worker.shm {
         volumes.push(json!({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}}));
     }
+    volumes.extend(around.volumes.iter().cloned());
     let containers: Vec<Value> = std::iter::once(main_container(worker, around)).chain(worker.beside.iter().map(container)).collect();
     let mut spec = around.pod.clone();
     let mut set = |key: &str, value: Value| spec.insert(key.to_owned(), value);
@@ -219,7 +222,7 @@ fn variables(worker: &Worker, around: &Around) -> Vec<Value> {
 }
 
 /// Requests are written too: a namespace with a quota wants them, and defaults would hide them.
-fn resources(accelerators: Option<&Accelerators>, cpu: Option<&str>, memory: Option<&str>, more: Vec<(String, u64)>) -> Value {
+pub(super) fn resources(accelerators: Option<&Accelerators>, cpu: Option<&str>, memory: Option<&str>, more: Vec<(String, u64)>) -> Value {
     let devices = accelerators.iter().flat_map(|accelerators| accelerators.limits.iter().cloned()).chain(more);
     let mut limits: Map<String, Value> = devices.map(|(name, count)| (name, json!(count))).collect();
     let plain: Map<String, Value> =
@@ -236,7 +239,7 @@ fn resources(accelerators: Option<&Accelerators>, cpu: Option<&str>, memory: Opt
 }
 
 /// The container half of the restricted pod security level.
-fn restricted() -> Value {
+pub(super) fn restricted() -> Value {
     json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}})
 }
 

@@ -118,14 +118,19 @@ impl Storage {
 
     /// Adds a claim that is only read, which a recipe mounts where its program looks.
     pub(super) fn add_mount(&mut self, path: &str, claim: &str, folder: Option<&str>) -> Result<(), Mistake> {
-        let taken = self.mounts.iter().map(|mount| &mount.path).chain(self.config.iter().map(|(path, _)| path));
-        if { taken }.any(|taken| taken.trim_end_matches('/') == path) {
+        if self.is_mounted(path) {
             let problem = format!("is mounted on {path}, where something else is already");
             return Err(Mistake::new("model", problem, "mount that on another folder"));
         }
         let mount = Mount { path: path.to_owned(), claim: claim.to_owned(), folder: folder.map(str::to_owned), read_only: true };
         self.mounts.push(mount);
         Ok(())
+    }
+
+    /// Whether something is mounted there.
+    pub(super) fn is_mounted(&self, path: &str) -> bool {
+        let taken = self.mounts.iter().map(|mount| &mount.path).chain(self.config.iter().map(|(path, _)| path));
+        { taken }.any(|taken| taken.trim_end_matches('/') == path)
     }
 
     /// Adds a folder of files that a recipe needs itself.

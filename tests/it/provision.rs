@@ -7,6 +7,7 @@ mod halving;
 mod hostile;
 mod served;
 mod specs;
+mod tls;
 mod tutorial;
 
 use std::fs;

@@ -42,6 +42,7 @@ spec:
   # autoscale: {cpu: 70, perReplica: {requests_per_second: 100}}
   # monitoring: {interval: 15s}        # where the Prometheus operator is
   # allowFrom: {namespaces: {purpose: application}}   # everybody, if left out
+  # tls: {issuer: internal}            # cert-manager's; or {secret: my-tls}
   # canary: {image: \"ghcr.io/team/server:1.1\", weight: 10}
 ",
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ModelServer;
+use super::{ModelServer, Port, Tls};
 use crate::recipe::names::NAME;
 use crate::recipe::object::Named;
 use crate::recipe::pod::Around;
@@ -11,11 +11,15 @@ use crate::recipe::text::Text;
 /// It gets requests when it can answer them, is given time to load its model, and to finish what it began.
 pub(super) fn probes(server: &ModelServer, around: &mut Around) {
     let path = server.health.path.clone().or_else(|| (server.runtime.ready)(&server.model_name));
+    let port = server.ports()[0];
     let probe = |period: u64, failures: u64| {
         let mut probe = json!({"periodSeconds": period, "failureThreshold": failures});
         match &path {
-            Some(path) => probe["httpGet"] = json!({"path": path, "port": server.http}),
-            None => probe["tcpSocket"] = json!({"port": server.http}),
+            // Whose certificate it is, kubelet does not look at.
+            Some(path) if port.tls => probe["httpGet"] = json!({"path": path, "port": port.number, "scheme": "HTTPS"}),
+            Some(path) => probe["httpGet"] = json!({"path": path, "port": port.number}),
+            // A proxy takes connections before the program does.
+            None => probe["tcpSocket"] = json!({"port": port.program}),
         }
         probe
     };
@@ -42,12 +46,23 @@ pub(super) fn budget(server: &ModelServer, of: &Named) -> Option<Value> {
         .then(|| json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": of.metadata(&of.name), "spec": spec}))
 }
 
-/// Who may reach the ports of requests; Prometheus is let in to metrics.
+/// Who may reach the ports of requests; Prometheus is let in to metrics. Behind a proxy everybody may, and the program itself nobody.
 pub(super) fn network_policy(server: &ModelServer, of: &Named) -> Option<Value> {
-    let allow = server.allow_from.as_ref()?;
-    let (metrics, _) = server.metrics();
-    let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
-    let requests: Vec<Value> = server.ports().iter().filter(|(name, _)| *name != "metrics").map(|(_, port)| tcp(*port)).collect();
+    let policy = |ingress: Vec<Value>| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": of.metadata(&of.name),
+            "spec": {"podSelector": {"matchLabels": {NAME: of.name}}, "policyTypes": ["Ingress"], "ingress": ingress},
+        })
+    };
+    let tcp = |port: &Port| json!({"protocol": "TCP", "port": port.number});
+    let ports = server.ports();
+    let Some(allow) = &server.allow_from else {
+        let proxied = server.tls.as_ref().is_some_and(Tls::is_proxied);
+        return proxied.then(|| policy(vec![json!({"ports": ports.iter().map(tcp).collect::<Vec<_>>()})]));
+    };
+    let requests: Vec<Value> = ports.iter().filter(|port| !port.is("metrics")).map(tcp).collect();
     let mut from = Vec::new();
     if !allow.namespaces.is_empty() {
         from.push(json!({"namespaceSelector": {"matchLabels": allow.namespaces}}));
@@ -58,16 +73,10 @@ pub(super) fn network_policy(server: &ModelServer, of: &Named) -> Option<Value> 
     let mut ingress = vec![json!({"from": from, "ports": requests})];
     if let Some(monitoring) = &server.monitoring {
         let namespace = monitoring.namespace.as_deref().unwrap_or("monitoring");
-        let port = server.ports().iter().find(|(name, _)| *name == metrics).map_or(server.http, |(_, port)| *port);
         let from = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);
-        ingress.push(json!({"from": from, "ports": [tcp(port)]}));
+        ingress.push(json!({"from": from, "ports": [tcp(&server.metrics().0)]}));
     }
-    Some(json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": of.metadata(&of.name),
-        "spec": {"podSelector": {"matchLabels": {NAME: of.name}}, "policyTypes": ["Ingress"], "ingress": ingress},
-    }))
+    Some(policy(ingress))
 }
 
 /// A ServiceMonitor, and a PrometheusRule with its alerts.
@@ -75,13 +84,18 @@ pub(super) fn monitoring(server: &ModelServer, of: &Named) -> Vec<Value> {
     let Some(monitoring) = &server.monitoring else { return Vec::new() };
     let (port, path) = server.metrics();
     let interval = monitoring.interval.as_ref().map_or("30s", |Text(interval)| interval.as_str());
+    let mut endpoint = json!({"port": port.name, "path": path, "interval": interval});
+    if let Some(tls) = server.tls.as_ref().filter(|_| port.tls) {
+        endpoint["scheme"] = json!("https");
+        endpoint["tlsConfig"] = tls.prometheus(of);
+    }
     let monitor = json!({
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
         "metadata": of.metadata(&of.name),
         "spec": {
             "selector": {"matchLabels": {NAME: of.name}},
-            "endpoints": [{"port": port, "path": path, "interval": interval}],
+            "endpoints": [endpoint],
         },
     });
     let mut rules = vec![json!({

@@ -7,13 +7,19 @@ mod form;
 mod guard;
 mod model;
 mod plain;
+mod proxy;
 pub mod runtime;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
+
+use serde_json::Value;
 
 use super::begin;
 use super::fields::{Worker, workload};
-use super::object::{Named, SpecOf};
+use super::object::{Named, RULES, SpecOf};
 use super::pod::{Around, Variable};
 use super::text::{self, Text};
 use super::{Recipe, Rendered};
@@ -22,6 +28,7 @@ use autoscale::Replicas;
 use fields::{AllowFile, AutoscaleFile, CanaryFile, HealthFile, MonitoringFile, RouteFile, TransformerFile};
 use model::Model;
 use runtime::Runtime;
+use tls::{Tls, TlsFile};
 
 workload! {
     /// A model behind a Service, in as many replicas as are needed.
@@ -66,6 +73,9 @@ workload! {
         /// Metrics and alerts, where the Prometheus operator is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         monitoring: Option<MonitoringFile>,
+        /// TLS from the client to the pod.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tls: Option<TlsFile>,
         /// The way in from outside, for --as httproute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         route: Option<RouteFile>,
@@ -96,8 +106,20 @@ struct ModelServer {
     startup_seconds: u64,
     allow_from: Option<AllowFile>,
     monitoring: Option<MonitoringFile>,
+    tls: Option<Tls>,
     route: Option<RouteFile>,
     transformer: Option<TransformerFile>,
+}
+
+/// A way into a pod, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port {
+    name: &'static str,
+    number: u16,
+    /// Whether TLS is spoken there.
+    tls: bool,
+    /// Where the program listens for it; another number only behind a proxy.
+    program: u16,
 }
 
 impl SpecOf for ModelServerSpec {
@@ -108,6 +130,7 @@ impl SpecOf for ModelServerSpec {
         &[("Runtime", ".spec.runtime"), ("Replicas", ".spec.replicas"), ("Accelerators", ".spec.accelerators")];
     const FORMS: &'static [&'static str] = form::NAMES;
     const BEGIN: &'static begin::Begin = &begin::MODEL_SERVER;
+    const RULES: &'static [(&'static str, &'static str)] = &[RULES[0], RULES[1], RULES[2], tls::RULE];
 
     fn check(self, of: &Named) -> Result<Box<dyn Recipe>, Mistake> {
         let runtime = runtime::named(&self.runtime)?;
@@ -134,6 +157,8 @@ impl SpecOf for ModelServerSpec {
         let replicas = Replicas::check(self.replicas.as_ref())?;
         self.autoscale.check(replicas).map_err(|mistake| mistake.within("autoscale"))?;
         let startup_seconds = self.sections(runtime)?;
+        let tls = self.tls.map(|file| file.check(of, runtime)).transpose().map_err(|mistake| mistake.within("tls"))?;
+        tls.as_ref().map_or(Ok(()), |tls| tls.mount(&mut worker.storage))?;
         Ok(Box::new(ModelServer {
             runtime,
             worker,
@@ -149,6 +174,7 @@ impl SpecOf for ModelServerSpec {
             startup_seconds,
             allow_from: self.allow_from,
             monitoring: self.monitoring,
+            tls,
             route: self.route,
             transformer: self.transformer,
         }))
@@ -196,30 +222,52 @@ impl Recipe for ModelServer {
     }
 }
 
+impl Port {
+    /// Whether this is the way that a runtime calls so.
+    fn is(&self, plain: &str) -> bool {
+        self.name == plain || tls::name(plain) == self.name
+    }
+}
+
 impl ModelServer {
-    /// Name and number of each port, the one that clients use first.
-    fn ports(&self) -> Vec<(&'static str, u16)> {
+    /// Each way in, the one that clients use first.
+    fn ports(&self) -> Vec<Port> {
         let metrics = self.monitoring.as_ref().and_then(|monitoring| monitoring.port).map(|port| ("metrics", port));
-        std::iter::once(("http", self.http)).chain(self.runtime.more_ports.iter().copied()).chain(metrics).collect()
+        let plain = std::iter::once(("http", self.http)).chain(self.runtime.more_ports.iter().copied()).chain(metrics);
+        let plain: Vec<Port> = plain.map(|(name, number)| Port { name, number, tls: false, program: number }).collect();
+        match &self.tls {
+            None => plain,
+            Some(tls) => tls.ports(plain),
+        }
     }
 
-    /// Name and path of where metrics are.
-    fn metrics(&self) -> (&'static str, &str) {
-        let path = self.monitoring.as_ref().and_then(|monitoring| monitoring.path.as_deref());
-        let port =
-            if self.monitoring.as_ref().is_some_and(|monitoring| monitoring.port.is_some()) { "metrics" } else { self.runtime.metrics.0 };
+    /// Where metrics are, and their path.
+    fn metrics(&self) -> (Port, &str) {
+        let monitoring = self.monitoring.as_ref();
+        let path = monitoring.and_then(|monitoring| monitoring.path.as_deref());
+        let name = if monitoring.is_some_and(|monitoring| monitoring.port.is_some()) { "metrics" } else { self.runtime.metrics.0 };
+        let ports = self.ports();
+        let port = ports.iter().find(|port| port.is(name)).copied().unwrap_or(ports[0]);
         (port, path.unwrap_or(self.runtime.metrics.1))
     }
 
+    /// What has to be there before pods are.
+    fn first(&self, of: &Named) -> Vec<Value> {
+        let tls = self.tls.iter().flat_map(|tls| tls.objects(of, &self.ports()));
+        self.worker.storage.objects(of).into_iter().chain(tls).collect()
+    }
+
     /// What a replica adds to the pod of a worker.
-    fn around(&self) -> Around {
-        let start = (self.runtime.start)(self.model.as_ref(), &self.model_name);
-        let mut around = Around {
-            env: start.env.into_iter().map(|(name, value)| Variable::text(name, &value)).collect(),
-            command: (self.worker.command.is_empty() && !start.command.is_empty()).then_some(start.command),
-            ports: self.ports(),
-            ..Around::default()
-        };
+    fn around(&self, of: &Named) -> Around {
+        let mut start = (self.runtime.start)(self.model.as_ref(), &self.model_name);
+        let mut around = Around::default();
+        if let Some(tls) = &self.tls {
+            tls.start(&mut start, self.runtime);
+            tls.beside(of, &self.ports(), &mut around);
+        }
+        around.env = start.env.into_iter().map(|(name, value)| Variable::text(name, &value)).collect();
+        around.command = (self.worker.command.is_empty() && !start.command.is_empty()).then_some(start.command);
+        around.ports = self.ports().iter().filter(|port| port.number == port.program).map(|port| (port.name, port.number)).collect();
         guard::probes(self, &mut around);
         around
     }

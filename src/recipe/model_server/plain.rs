@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::fields::CanaryFile;
-use super::{ModelServer, autoscale, guard};
+use super::{ModelServer, Port, autoscale, guard};
 use crate::policy::Mistake;
 use crate::recipe::Rendered;
 use crate::recipe::names::{KUEUE_QUEUE, NAME};
@@ -23,8 +23,8 @@ pub(super) fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mista
         ));
     }
     autoscale::known(server)?;
-    let mut notes = notes(server);
-    let mut objects = server.worker.storage.objects(of);
+    let mut notes = notes(server, of);
+    let mut objects = server.first(of);
     match &server.canary {
         None => objects.push(deployment(server, of, None, server.replicas.is_fixed().then_some(server.replicas.max))),
         Some(canary) => {
@@ -53,13 +53,16 @@ pub(super) fn around(server: &ModelServer, of: &Named) -> Vec<Value> {
     guards.into_iter().flatten().chain(guard::monitoring(server, of)).collect()
 }
 
-pub(super) fn notes(server: &ModelServer) -> Vec<String> {
+pub(super) fn notes(server: &ModelServer, of: &Named) -> Vec<String> {
     let mut notes = server.worker.notes();
     if server.allow_from.is_none() {
         notes.push("no allowFrom: every pod of the cluster may send requests".into());
     }
     if !server.autoscale.per_replica.is_empty() && !server.replicas.is_fixed() {
         notes.push("perReplica metrics come from an adapter (prometheus-adapter or the like), which must be there".into());
+    }
+    if let Some(tls) = &server.tls {
+        notes.extend(tls.notes(of, server.runtime, !server.worker.command.is_empty(), server.monitoring.is_some()));
     }
     if server.replicas.max == 1 {
         notes.push("one replica: every update and every drained node is an outage".into());
@@ -101,7 +104,7 @@ pub(super) fn deployment(
     replicas: Option<u32>,
 ) -> Value {
     let mut worker = server.worker.clone();
-    let mut around = server.around();
+    let mut around = server.around(of);
     let mut name = of.name.clone();
     let mut selector = json!({NAME: of.name});
     if let Some((track, canary)) = track {
@@ -139,7 +142,14 @@ pub(super) fn deployment(
 }
 
 pub(super) fn service(server: &ModelServer, of: &Named, name: &str, selector: &Value) -> Value {
-    let ports: Vec<Value> = server.ports().iter().map(|(name, port)| json!({"name": name, "port": port, "targetPort": port})).collect();
+    let port = |port: &Port| {
+        let mut made = json!({"name": port.name, "port": port.number, "targetPort": port.number});
+        if port.tls {
+            made["appProtocol"] = json!("https");
+        }
+        made
+    };
+    let ports: Vec<Value> = server.ports().iter().map(port).collect();
     json!({
         "apiVersion": "v1",
         "kind": "Service",

@@ -9,15 +9,15 @@ fn spec(body: &str) -> String {
     format!("apiVersion: gangplank.dev/v1alpha1\nkind: ModelServer\nmetadata: {{name: bert}}\nspec:\n  {body}\n")
 }
 
-fn tried(body: &str, form: Option<&str>) -> Result<Rendered, SpecError> {
+pub(super) fn tried(body: &str, form: Option<&str>) -> Result<Rendered, SpecError> {
     read(&spec(body))?[0].render(form)
 }
 
-fn rendered(body: &str, form: Option<&str>) -> Vec<Value> {
+pub(super) fn rendered(body: &str, form: Option<&str>) -> Vec<Value> {
     tried(body, form).unwrap_or_else(|error| panic!("{body}: {error}")).objects
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(super) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 

@@ -98,6 +98,7 @@ pub(super) fn rights(of: &Named, account: &str, objects: &[Value]) -> Vec<Value>
 pub(super) const KINDS: &[(&str, &str, &str)] = &[
     ("PersistentVolumeClaim", "", "persistentvolumeclaims"),
     ("ConfigMap", "", "configmaps"),
+    ("Certificate", "cert-manager.io", "certificates"),
     ("Service", "", "services"),
     ("Deployment", "apps", "deployments"),
     ("HorizontalPodAutoscaler", "autoscaling", "horizontalpodautoscalers"),

@@ -24,16 +24,17 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
     }
     autoscale::known(server)?;
     let fixed = server.replicas.is_fixed().then_some(server.replicas.max);
-    let mut objects = server.worker.storage.objects(of);
+    let mut objects = server.first(of);
     let candidate = format!("{}-candidate", of.name);
     let tracks = |track: &str| json!({NAME: of.name, plain::TRACK: track});
     let all = json!({NAME: of.name});
+    let port = server.ports()[0].number;
     let mut rules = Vec::new();
     match &server.canary {
         None => {
             objects.push(plain::deployment(server, of, None, fixed));
             objects.push(plain::service(server, of, &of.name, &all));
-            rules.push(json!({"backendRefs": [{"name": of.name, "port": server.http}]}));
+            rules.push(json!({"backendRefs": [{"name": of.name, "port": port}]}));
         }
         Some(canary) => {
             objects.push(plain::deployment(server, of, Some(("stable", None)), fixed));
@@ -44,14 +45,16 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
             objects.push(plain::service(server, of, &candidate, &tracks("candidate")));
             if !canary.headers.is_empty() {
                 let headers: Vec<_> = canary.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-                rules.push(json!({"matches": [{"headers": headers}], "backendRefs": [{"name": candidate, "port": server.http}]}));
+                rules.push(json!({"matches": [{"headers": headers}], "backendRefs": [{"name": &candidate, "port": port}]}));
             }
             rules.push(json!({"backendRefs": [
-                {"name": of.name, "port": server.http, "weight": 100 - canary.weight},
-                {"name": candidate, "port": server.http, "weight": canary.weight},
+                {"name": of.name, "port": port, "weight": 100 - canary.weight},
+                {"name": &candidate, "port": port, "weight": canary.weight},
             ]}));
         }
     }
+    let services: Vec<String> = [of.name.clone()].into_iter().chain(server.canary.is_some().then_some(candidate)).collect();
+    objects.extend(server.tls.iter().flat_map(|tls| tls.policies(of, &services)));
     objects.extend(plain::around(server, of));
     let mut spec = json!({"parentRefs": [{"name": route.gateway}], "rules": rules});
     if !route.hosts.is_empty() {
@@ -63,5 +66,5 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
         "metadata": of.metadata(&of.name),
         "spec": spec,
     }));
-    Ok(Rendered { objects, notes: plain::notes(server) })
+    Ok(Rendered { objects, notes: plain::notes(server, of) })
 }

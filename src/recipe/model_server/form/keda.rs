@@ -27,12 +27,12 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
         return Err(Mistake::new("spec.autoscale.perReplica", problem, "ask Prometheus for them by `prometheus`"));
     }
     autoscale::known(server)?;
-    let mut objects = server.worker.storage.objects(of);
+    let mut objects = server.first(of);
     objects.push(plain::deployment(server, of, None, None));
     objects.push(plain::service(server, of, &of.name, &json!({NAME: of.name})));
     objects.push(autoscale::scaled_object(server, of));
     objects.extend(guard::budget(server, of));
     objects.extend(guard::network_policy(server, of));
     objects.extend(guard::monitoring(server, of));
-    Ok(Rendered { objects, notes: plain::notes(server) })
+    Ok(Rendered { objects, notes: plain::notes(server, of) })
 }

@@ -12,8 +12,12 @@ use crate::recipe::pod::template;
 pub(super) const KNATIVE: Form = Form { name: "knative", render };
 
 fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
+    if server.tls.is_some() {
+        let problem = "has no place with Knative, whose queue-proxy takes TLS and speaks plain HTTP to the server";
+        return Err(Mistake::new("spec.tls", problem, "leave it out and switch on Knative's system-internal-tls, or leave out --as"));
+    }
     let mut worker = server.worker.clone();
-    let mut around = server.around();
+    let mut around = server.around(of);
     // Knative asks one port, and keeps its own idea of what a pod is: the fields that it takes without feature flags.
     around.ports = vec![("http1", server.http)];
     around.container.remove("lifecycle");
@@ -68,7 +72,7 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
     let mut objects = server.worker.storage.objects(of);
     objects.push(json!({"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": of.metadata(&of.name), "spec": service}));
     objects.extend(guard::monitoring(server, of).into_iter().filter(|object| object["kind"] == "PrometheusRule"));
-    let mut notes = plain::notes(server);
+    let mut notes = plain::notes(server, of);
     notes.push(
         "Knative takes schedulerName and affinity only by feature flags: they are left out, and Gangplank's admission sets the first"
             .into(),

@@ -19,7 +19,11 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
     let Some(model) = &server.model else {
         return Err(Mistake::new("spec.model", "is missing", "say where the model is"));
     };
-    let made = template(of, &server.worker, &server.around());
+    if server.tls.is_some() {
+        let problem = "has no place with KServe, whose own containers speak plain HTTP to the server and end TLS at the ingress";
+        return Err(Mistake::new("spec.tls", problem, "leave it out and let KServe's ingress speak TLS, or leave out --as"));
+    }
+    let made = template(of, &server.worker, &server.around(of));
     let (pod, container) = (&made["spec"], &made["spec"]["containers"][0]);
     let mut predictor = json!({
         "model": {"modelFormat": {"name": format}, "storageUri": model.storage_uri(), "resources": container["resources"]},
@@ -53,5 +57,5 @@ fn render(server: &ModelServer, of: &Named) -> Result<Rendered, Mistake> {
         "metadata": of.metadata(&of.name),
         "spec": spec,
     });
-    Ok(Rendered { objects: vec![object], notes: plain::notes(server) })
+    Ok(Rendered { objects: vec![object], notes: plain::notes(server, of) })
 }

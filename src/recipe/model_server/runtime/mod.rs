@@ -38,6 +38,26 @@ pub struct Runtime {
     pub(super) ready: fn(&str) -> Option<String>,
     /// How it is started.
     pub(super) start: fn(Option<&Model>, &str) -> Start,
+    /// How it comes to TLS.
+    pub(super) tls: Speaks,
+}
+
+/// How a runtime comes to TLS: by itself, or by a proxy beside it.
+#[derive(Debug)]
+pub(super) struct Speaks {
+    /// How it does so on every port that clients use; where it cannot, why.
+    pub(super) itself: Result<Itself, &'static str>,
+    /// Arguments by which only its own pod reaches it, for the proxy.
+    pub(super) alone: &'static [&'static str],
+}
+
+/// Arguments and variables by which a program speaks TLS, with the files of [`super::tls`].
+#[derive(Debug)]
+pub(super) struct Itself {
+    pub(super) args: &'static [&'static str],
+    pub(super) env: &'static [(&'static str, &'static str)],
+    /// What its author may want to know.
+    pub(super) note: Option<&'static str>,
 }
 
 /// How a server is started.

@@ -1,6 +1,6 @@
 //! An image that serves by itself. It is told where its model is, and asked for its health where the spec says so.
 
-use super::{Model, Runtime, Start};
+use super::{Itself, Model, Runtime, Speaks, Start};
 
 pub(super) const PLAIN: Runtime = Runtime {
     name: "plain",
@@ -15,6 +15,16 @@ pub(super) const PLAIN: Runtime = Runtime {
     mount: |name| Some(format!("/models/{name}")),
     ready: |_| None,
     start,
+    tls: Speaks {
+        itself: Ok(Itself {
+            args: &[],
+            env: &[("TLS_CERT_FILE", "/etc/gangplank/tls/tls.crt"), ("TLS_KEY_FILE", "/etc/gangplank/tls/tls.key")],
+            note: Some(
+                "the program has to speak TLS with the files that TLS_CERT_FILE and TLS_KEY_FILE name, and read them anew when they are renewed; `tls: {proxy: true}` does it for one that does not",
+            ),
+        }),
+        alone: &[],
+    },
 };
 
 fn start(model: Option<&Model>, name: &str) -> Start {

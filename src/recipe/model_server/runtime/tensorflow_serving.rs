@@ -1,6 +1,6 @@
 //! TensorFlow Serving: a folder of numbered versions, REST on 8501, gRPC on 8500.
 
-use super::{Model, Runtime, Start, words};
+use super::{Model, Runtime, Speaks, Start, words};
 
 pub(super) const TENSORFLOW_SERVING: Runtime = Runtime {
     name: "tensorflow-serving",
@@ -15,6 +15,11 @@ pub(super) const TENSORFLOW_SERVING: Runtime = Runtime {
     mount: |name| Some(format!("/models/{name}")),
     ready: |name| Some(format!("/v1/models/{name}")),
     start,
+    // It has no option for the address that REST listens on.
+    tls: Speaks {
+        itself: Err("speaks TLS by gRPC alone, with a file of its own that has the key in it; REST, health and metrics are plain"),
+        alone: &[],
+    },
 };
 
 fn start(model: Option<&Model>, name: &str) -> Start {

@@ -1,6 +1,6 @@
 //! NVIDIA Triton: a repository of models, HTTP on 8000, gRPC on 8001, metrics on 8002.
 
-use super::{Model, Runtime, Start, words};
+use super::{Model, Runtime, Speaks, Start, words};
 
 pub(super) const TRITON: Runtime = Runtime {
     name: "triton",
@@ -15,6 +15,10 @@ pub(super) const TRITON: Runtime = Runtime {
     mount: |_| Some("/models".to_owned()),
     ready: |_| Some("/v2/health/ready".to_owned()),
     start,
+    tls: Speaks {
+        itself: Err("speaks TLS by gRPC alone, with a certificate that it reads once; HTTP, health and metrics are plain"),
+        alone: &["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"],
+    },
 };
 
 fn start(model: Option<&Model>, _: &str) -> Start {

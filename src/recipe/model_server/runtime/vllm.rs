@@ -1,6 +1,6 @@
 //! vLLM: an OpenAI-compatible API on 8000, metrics beside it.
 
-use super::{Model, Runtime, Start, words};
+use super::{Itself, Model, Runtime, Speaks, Start, words};
 
 pub(super) const VLLM: Runtime = Runtime {
     name: "vllm",
@@ -15,6 +15,19 @@ pub(super) const VLLM: Runtime = Runtime {
     mount: |name| Some(format!("/models/{name}")),
     ready: |_| Some("/health".to_owned()),
     start,
+    tls: Speaks {
+        itself: Ok(Itself {
+            args: &[
+                "--ssl-certfile=/etc/gangplank/tls/tls.crt",
+                "--ssl-keyfile=/etc/gangplank/tls/tls.key",
+                // What is renewed is read anew.
+                "--enable-ssl-refresh",
+            ],
+            env: &[],
+            note: None,
+        }),
+        alone: &["--host=127.0.0.1"],
+    },
 };
 
 fn start(model: Option<&Model>, name: &str) -> Start {
