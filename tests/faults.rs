@@ -71,12 +71,9 @@ fn no_schedule_of_faults_breaks_a_promise() {
 #[test]
 fn no_schedule_with_preemption_queues_and_repair_breaks_a_promise() {
     let [victims, decisions] = none_breaks(RIVALRY_FROM);
-    eprintln!("{} schedules, {victims} victims of {decisions} decisions, 0 violations but for what is printed above", count());
+    eprintln!("{} schedules, {victims} victims of {decisions} decisions, 0 violations", count());
     assert!(victims > decisions && decisions > count(), "who rivals for nothing proves nothing");
 }
-
-/// Seeds that break a promise and whose defect is not mended yet. Each must break, so that it leaves with its defect.
-const OPEN: &[u64] = &[19_670, 19_844];
 
 /// How many seeds of each kind are run.
 fn count() -> u64 {
@@ -84,20 +81,12 @@ fn count() -> u64 {
 }
 
 /// Runs as many seeds from there on; how many pods were to go for others, in how many decisions.
-#[expect(clippy::print_stderr, reason = "what is known to break is said in every run")]
 fn none_breaks(from: u64) -> [u64; 2] {
-    let seeds = count();
-    let (failed, went) = storm(from..from + seeds, &Options::default(), 3 + OPEN.len());
-    let (open, failed): (Vec<Broken>, Vec<Broken>) = failed.into_iter().partition(|broken| OPEN.contains(&broken.seed));
-    for broken in &open {
-        eprintln!("known and not mended: seed {}: {}: {}", broken.seed, broken.invariant, broken.text);
-    }
+    let (failed, went) = storm(from..from + count(), &Options::default(), 3);
     if let Some(first) = failed.first() {
         let others: Vec<String> = failed.iter().skip(1).map(|broken| format!("seed {}: {}", broken.seed, broken.invariant)).collect();
         panic!("\n{}others: {others:?}", told(first, None));
     }
-    let within = OPEN.iter().filter(|seed| (from..from + seeds).contains(seed)).count();
-    assert_eq!(open.len(), within, "a seed of {OPEN:?} breaks nothing any more: take it off the list");
     went
 }
 

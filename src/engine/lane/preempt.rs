@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ledger::Eviction;
 use super::queues::job_of;
 use super::units::Takeable;
-use super::{STAND_IN, Step};
+use super::{STAND_IN, Step, Turn};
 use crate::book::{Book, Holder, HolderState, Load, Take, takes};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine, Event};
@@ -447,16 +447,15 @@ impl Engine {
         Some(claim)
     }
 
-    /// Time passed, or another replica has the voice.
+    /// Time passed, or another replica has the voice. The most urgent goes on first: what it gives up, because nobody could make room for
+    /// it any more, is there for the others before they tell anybody to go.
     pub(super) fn move_claims(&mut self, now: Time) {
-        let ids: Vec<GangId> = self.lane.claims.keys().cloned().collect();
-        for id in ids {
-            if self.lane.claims.get(&id).is_some_and(|claim| claim.until <= now) || !self.lane.gangs.contains_key(&id) {
-                self.drop_claim(now, &id);
-            } else {
-                self.move_claim(now, &id);
-            }
-        }
+        let is_over = |id: &GangId, claim: &Claim| claim.until <= now || !self.lane.gangs.contains_key(id);
+        let over: Vec<GangId> = self.lane.claims.iter().filter(|(id, claim)| is_over(id, claim)).map(|(id, _)| id.clone()).collect();
+        over.iter().for_each(|id| self.drop_claim(now, id));
+        let mut turns: Vec<Turn> = self.lane.claims.keys().filter_map(|id| self.lane.gangs.get(id)).map(|gang| gang.turn.clone()).collect();
+        turns.sort_unstable();
+        turns.iter().for_each(|turn| self.move_claim(now, &turn.id));
     }
 
     /// Everything that is held for anybody is free again.

@@ -185,6 +185,7 @@ impl Run {
             self.remove_pod(uid);
         } else {
             let _ = self.store.change(uid, |pod| pod.deleting = true);
+            self.decisions.deleted(uid, self.now);
             self.settle_gang(&pod);
             let grace = pod.controller.as_ref().and_then(|owner| self.jobs.get(&owner.key)).map_or(15_000, |job| job.plan.grace_ms);
             let after = self.dice.between(200, grace);

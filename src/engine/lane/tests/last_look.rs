@@ -175,3 +175,26 @@ fn a_nomination_that_nothing_stands_behind_is_taken_back() {
     run.create(pod);
     assert_eq!(run.pods[&uid("x")].nominated, None, "kube-scheduler would keep its room, and not look at it");
 }
+
+#[test]
+fn nobody_goes_for_room_that_somebody_more_urgent_gives_up_at_that_moment() {
+    let mut run = Run::new();
+    run.create(Pod { gang: None, key: PodKey::new("other", "e"), ..of("-", "e", (1, 1), 0) });
+    run.bind("e");
+    // It has the most to lose, so that it goes only where a budget keeps the others.
+    run.wait(600);
+    for name in ["a", "b", "c", "d"] {
+        runs(&mut run, name, &[name], 1, 0);
+    }
+    run.step(budget(2));
+    run.deaf = true;
+    run.done();
+    wants(&mut run, "urgent", &["x", "y", "z"], 9);
+    wants(&mut run, "early", &["w"], 5);
+    assert_eq!(run.engine.census().gangs["preempting"], 2);
+    assert!(run.engine.is_awaited(&uid("e")), "what is free is kept for the urgent one");
+    run.step(budget(1));
+    run.wait(12);
+    assert_eq!(evicted(&mut run), Vec::<String>::new());
+    assert!(!run.pods[&uid("w")].gated);
+}

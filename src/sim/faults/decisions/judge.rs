@@ -8,7 +8,7 @@ use super::super::budgets::covers;
 use super::super::rivalry::Rivalry;
 use super::super::run::Run;
 use super::super::scenario::gpu;
-use super::{AWAITED_MAX_MS, Decision, Decisions, held_but, is_kept_for};
+use super::{Decision, Decisions, WAITED_MIN_MS, held_but, is_kept_for};
 use crate::book::{Book, Holder, HolderState, Load, NodeEntry, Shape, takes};
 use crate::model::{NodeName, Pod, PodKey, PodUid, Time};
 
@@ -133,9 +133,10 @@ impl Run {
         if !without(None, least) {
             return Some(format!("{least} of it do not fit when {:?} are gone", names(made)));
         }
-        // Who waits for pods that were going before him has no decision that tells for whom their room is.
+        // Who waits for pods that were going before him has no decision that tells for whom their room is; nor has who waited in vain.
         let claims = self.preempting(at).len();
-        if !steady || (!going.is_empty() && claims > 1) {
+        let stuck = going.iter().any(|uid| self.decisions.is_stuck(uid, self.now));
+        if !steady || stuck || (!going.is_empty() && claims > 1) {
             return None;
         }
         let spare = (0..units.len()).find(|place| without(Some(*place), needed))?;
@@ -173,7 +174,7 @@ impl Run {
         // Those of a replica that was stopped are not followed.
         let preempting = self.preempting(at);
         let stands = |other: &&Decision| match other.over_at {
-            Some(over) => over > other.at + AWAITED_MAX_MS - 16_000,
+            Some(over) => over > other.at + WAITED_MIN_MS,
             None => preempting.contains(&other.preemptor.to_string()),
         };
         for other in others.filter(stands) {

@@ -20,6 +20,8 @@ use crate::model::{DeviceId, NodeName, Pod, PodKey, PodUid, Time};
 
 /// Victims are waited for at most so long: what a nomination may take, two minutes, and a tick or two.
 const AWAITED_MAX_MS: Ms = 126_000;
+/// Whose wait was not shorter waited in vain.
+const WAITED_MIN_MS: Ms = AWAITED_MAX_MS - 16_000;
 /// What was sent for a decision arrives at most so long after it is over.
 const ARRIVES_MS: Ms = 3000;
 /// What the engine says to those whose node is lost.
@@ -35,12 +37,24 @@ pub(super) struct Decisions {
     pairs: BTreeMap<(Arc<str>, Arc<str>), u32>,
     /// When victims have to go, as they were told, by the replica's clock.
     noticed: BTreeMap<(usize, PodUid), Time>,
+    /// Since when pods are on their way out.
+    deleted_at: BTreeMap<PodUid, Ms>,
 }
 
 impl Decisions {
     /// A process starts with an empty ledger.
     pub(super) fn begin(&mut self, replica: usize) {
         self.seen.insert(replica, 0);
+    }
+
+    /// A pod has its grace to end from now on.
+    pub(super) fn deleted(&mut self, uid: &PodUid, now: Ms) {
+        self.deleted_at.entry(uid.clone()).or_insert(now);
+    }
+
+    /// Whether a pod is on its way out for as long as anybody waits for victims: whoever waited for it did so in vain.
+    fn is_stuck(&self, uid: &PodUid, now: Ms) -> bool {
+        self.deleted_at.get(uid).is_some_and(|at| now > at + WAITED_MIN_MS)
     }
 
     /// Whether a pod goes by a decision, made by anybody, that is not over for long.
