@@ -64,7 +64,7 @@ async fn a_gang_and_as_many_plain_pods_are_all_bound() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_single_pods_are_all_bound_in_every_lane() -> Result<()> {
     let scale = scale(Scale { pods: 48, nodes: 8, runs: 1 }, Scale { pods: 5000, nodes: 1000, runs: 3 });
-    let planned = [Pods::Single, Pods::AsTheyCome].map(|pods| (Arm::Planned, pods));
+    let planned = [Pods::AllThere, Pods::Single, Pods::AsTheyCome].map(|pods| (Arm::Planned, pods));
     let arms = [&[(Arm::Stock, Pods::Single)], &planned[..], &[(Arm::WithoutAdmission, Pods::Single)]].concat();
     compare("single pods", scale, &arms).await
 }

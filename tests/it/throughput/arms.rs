@@ -1,6 +1,7 @@
 //! The arms: who schedules, what the pods look like, and one run of each.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -44,6 +45,8 @@ pub(super) enum Pods {
     Gang,
     /// Each for itself; a burst of the test's own starts them.
     Single,
+    /// Each for itself and gated by us alone; they are all there when we start, and the clock starts with our process.
+    AllThere,
     /// Each for itself and gated by us alone: it may go as soon as it is there.
     AsTheyCome,
 }
@@ -52,8 +55,10 @@ impl Arm {
     pub(super) fn name(self, pods: Pods) -> &'static str {
         match (self, pods) {
             (Self::Stock, _) => "stock",
+            (Self::Planned, Pods::AllThere) => "planned, all there",
             (Self::Planned, Pods::AsTheyCome) => "planned as they come",
-            (Self::Planned, _) => "planned",
+            (Self::Planned, Pods::Single) => "planned, another gate",
+            (Self::Planned, Pods::Gang) => "planned",
             (Self::WithoutAdmission, _) => "without admission",
         }
     }
@@ -86,27 +91,35 @@ impl<'a> Bench<'a> {
     pub(super) async fn run(&self, arm: Arm, pods: Pods, count: usize, run: usize) -> Result<Seen> {
         if arm == Arm::Stock {
             self.control_plane.start_component("kube-scheduler")?;
-            let seen = self.measure(arm, pods, count, run).await;
+            let seen = self.measure(arm, pods, count, run, None).await;
             self.control_plane.stop("kube-scheduler")?;
             return seen;
         }
         let mut gangplank = Gangplank::start(self.control_plane, &self.kubeconfig, &[])?;
         gangplank.wait_ready().await?;
-        let mut config = scheduler_config(gangplank.address())?;
+        let address = gangplank.address();
+        let mut config = scheduler_config(address)?;
         let name = format!("schedulerName: {}", arm.scheduler_name());
         for (installed, ours) in [("qps: 500\n", "qps: 5000\n"), ("burst: 1000\n", "burst: 5000\n"), ("schedulerName: gangplank", &name)] {
             ensure!(config.matches(installed).count() == 1, "the installed configuration no longer says {installed}");
             config = config.replace(installed, ours);
         }
         let scheduler = SecondScheduler::start(self.control_plane, &config).await?;
-        let seen = self.measure(arm, pods, count, run).await.with_context(|| gangplank.log());
+        if pods == Pods::AllThere {
+            gangplank.terminate()?;
+            let seen = self.measure(arm, pods, count, run, Some(address)).await;
+            scheduler.stop();
+            return seen;
+        }
+        let seen = self.measure(arm, pods, count, run, None).await.with_context(|| gangplank.log());
         scheduler.stop();
         gangplank.terminate()?;
         seen
     }
 
-    async fn measure(&self, arm: Arm, pods: Pods, count: usize, run: usize) -> Result<Seen> {
-        let name = format!("{}-{run}", arm.name(pods).replace(' ', "-"));
+    /// Creates the pods, starts the clock, and us with it where an address is given, and looks on until all are bound.
+    async fn measure(&self, arm: Arm, pods: Pods, count: usize, run: usize, start_at: Option<SocketAddr>) -> Result<Seen> {
+        let name = format!("{}-{run}", arm.name(pods).replace([' ', ','], "-"));
         let namespace =
             if arm == Arm::Planned { managed_namespace(&self.client, &name).await? } else { create_namespace(&self.client, &name).await? };
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
@@ -123,9 +136,13 @@ impl<'a> Bench<'a> {
         }
         let mut began = last.context("no pod")?;
         let mut before = before_creation;
-        if pods == Pods::Single {
+        if matches!(pods, Pods::Single | Pods::AllThere) {
             (before, cpu_before) = (api_requests(&self.client).await?, cpu_used_s());
             began = Instant::now();
+        }
+        // It ends with this run.
+        let _ours = start_at.map(|address| Gangplank::start_at(self.control_plane, &self.kubeconfig, address.port(), &[])).transpose()?;
+        if pods == Pods::Single {
             stream::iter(0..count).map(|index| ungate(&api, index)).buffer_unordered(PARALLELISM).try_collect::<Vec<()>>().await?;
         }
         let burst = began.elapsed();
