@@ -51,6 +51,8 @@ pub(super) struct Record {
     pub(super) pod: Pod,
     pub(super) first_seen_at: Time,
     pub(super) seen_at: Time,
+    /// When kube-scheduler last asked about it.
+    pub(super) asked_at: Time,
     /// Its last refusal, until it is placed.
     pub(super) refused: Option<(Time, Reason)>,
     /// What the condition of a gated pod says by our word.
@@ -296,6 +298,7 @@ impl Engine {
             pod: pod.clone(),
             first_seen_at: now,
             seen_at: now,
+            asked_at: Time::default(),
             refused: None,
             said: None,
             told: None,

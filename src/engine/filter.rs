@@ -39,6 +39,10 @@ impl Engine {
             return self.filter_plain(now, query);
         }
         self.arrived(pod);
+        self.lane.asked_at = now;
+        if let Some(record) = self.pods.get_mut(&pod.uid) {
+            record.asked_at = now;
+        }
         if let Some(node) = self.committed_to(&pod.uid) {
             // kube-scheduler's view is older than ours. Without an answer a Binding may land yet: its devices stay held.
             if let Some((_, place)) = names.iter().zip(0..).find(|(name, _)| **name == node.as_str()) {

@@ -102,6 +102,8 @@ pub struct Members {
     pub planned: u32,
     /// Of those with a place, the ones whose nomination was not seen yet.
     pub unnominated: u32,
+    /// Of those with a place, the ones that stand in line at a kube-scheduler which is busy with others.
+    pub in_line: u32,
     /// Bound or being bound.
     pub bound: u32,
 }
@@ -124,6 +126,11 @@ impl Members {
     /// Those that replace others are there, and without them it does not run.
     fn are_too_few(&self) -> bool {
         self.wanted.is_some() && self.waiting > 0 && self.bound < self.needed
+    }
+
+    /// It is nobody's fault that they are not bound yet, and nothing runs in part meanwhile.
+    fn stand_in_line(&self) -> bool {
+        self.in_line > 0 && self.bound == 0
     }
 
     fn are_bound(&self) -> bool {
@@ -177,6 +184,12 @@ pub fn next(phase: Phase, members: &Members, now: Time) -> (Phase, Act) {
         }
         Phase::Reserved { until } if members.unnominated == 0 || until <= now => (Phase::released(now), Act::Release),
         Phase::Released { .. } if members.are_bound() => (Phase::Bound, Act::Rest),
+        Phase::Released { until, reminded, .. } if until <= now && members.stand_in_line() => {
+            (Phase::Released { until: now + BINDING, reminded, by: now + FORWARD }, Act::Rest)
+        }
+        Phase::Released { until, reminded, by } if until <= now && now < by && members.in_line > 0 => {
+            (Phase::Released { until: by.min(now + BINDING), reminded, by }, Act::Rest)
+        }
         Phase::Released { until, reminded, by } if until <= now && now < by && reminded < REMINDERS => {
             (Phase::Released { until: by.min(now + BINDING), reminded: reminded + 1, by }, Act::Remind)
         }
@@ -232,7 +245,11 @@ mod tests {
                 counts().flat_map(move |waiting| {
                     counts().flat_map(move |planned| {
                         (0..=planned).flat_map(move |unnominated| {
-                            counts().map(move |bound| (phase, Members { wanted, needed, waiting, planned, unnominated, bound }))
+                            counts().flat_map(move |bound| {
+                                let line = [0, planned].into_iter().take(if planned > 0 { 2 } else { 1 });
+                                let members = Members { wanted, needed, waiting, planned, unnominated, in_line: 0, bound };
+                                line.map(move |in_line| (phase, Members { in_line, ..members }))
+                            })
                         })
                     })
                 })
@@ -244,7 +261,7 @@ mod tests {
     fn done(mut members: Members, act: Act) -> Members {
         if matches!(act, Act::GiveBack | Act::Undo) {
             members.waiting += std::mem::take(&mut members.planned);
-            members.unnominated = 0;
+            (members.unnominated, members.in_line) = (0, 0);
         }
         members
     }
@@ -308,8 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_in_line_at_a_busy_kube_scheduler_is_neither_reminded_nor_taken_back_while_nobody_is_bound() {
+        let alone = Members { wanted: Some(1), needed: 1, planned: 1, in_line: 1, ..Members::default() };
+        let (mut phase, mut now) = (Phase::released(NOW), NOW);
+        while now < NOW + 3 * FORWARD {
+            now = now + Duration::from_secs(1);
+            let (following, act) = next(phase, &alone, now);
+            assert_eq!(act, Act::Rest, "after {:?}", now - NOW);
+            phase = following;
+        }
+        // When the line is gone, its time is as ever.
+        let (_, act) = next(phase, &Members { in_line: 0, ..alone }, now + BINDING);
+        assert_eq!(act, Act::Remind);
+    }
+
+    #[test]
     fn members_that_join_again_and_again_put_nothing_off_below_the_minimum() {
-        let part = Members { wanted: Some(3), needed: 3, waiting: 0, planned: 1, unnominated: 0, bound: 2 };
+        let part = Members { wanted: Some(3), needed: 3, planned: 1, bound: 2, ..Members::default() };
         let (mut phase, mut now, mut acts) = (Phase::released(NOW), NOW, Vec::new());
         while now < NOW + 2 * FORWARD && !acts.contains(&Act::Undo) {
             now = now + Duration::from_secs(1);
@@ -318,6 +350,9 @@ mod tests {
             acts.push(act);
         }
         assert_eq!((acts.last(), now), (Some(&Act::Undo), NOW + FORWARD));
+        // Nor does a kube-scheduler that is busy with others.
+        let late = Phase::Released { until: PAST, reminded: 0, by: PAST };
+        assert_eq!(next(late, &Members { in_line: 1, ..part }, NOW).1, Act::Undo);
         // Those who join a gang that runs have their own time.
         let runs = Members { needed: 2, ..part };
         assert_eq!(Phase::released(NOW).joined(&runs, LATER), Phase::released(LATER));

@@ -77,6 +77,9 @@ struct Seat {
 
 /// Effects that wait for a worker, at most. Beyond it they are dropped and counted: losing one loses time, never truth.
 pub const EFFECTS_MAX: usize = 16_384;
+/// Planning waits while more effects than this do: at some hundreds a second it is a moment's work. What is planned long before it is
+/// written cannot be planned better any more, and its deadlines would pass in our own queue.
+const EFFECTS_AHEAD_MAX: usize = 256;
 /// How long planning waits for writers.
 const QUEUE_DRAINS: std::time::Duration = std::time::Duration::from_millis(20);
 /// Pods whose questions made the engine panic, at most; beyond it the set starts anew.
@@ -177,8 +180,7 @@ impl Host {
             self.behind.notified().await;
             loop {
                 if self.look(Engine::wants_to_plan) {
-                    if self.effects.capacity() < EFFECTS_MAX / 2 {
-                        // What is planned must be written: planning on would only make a longer queue.
+                    if self.effects.capacity() < EFFECTS_MAX - EFFECTS_AHEAD_MAX {
                         tokio::time::sleep(QUEUE_DRAINS).await;
                     } else {
                         self.plan();

@@ -18,7 +18,10 @@ impl Engine {
             return;
         }
         while let Some(gang) = self.lane.gangs.get(id) {
-            let members = self.lane.members(id, gang, now);
+            let mut members = self.lane.members(id, gang, now);
+            if matches!(gang.phase, Phase::Released { until, .. } if until <= now) {
+                members.in_line = self.in_line(now, gang);
+            }
             let (phase, act) = next(gang.phase, &members, now);
             if (phase == gang.phase && act == Act::Rest) || (act == Act::Undo && self.lane.stood_still(now)) {
                 break;
@@ -29,6 +32,9 @@ impl Engine {
                     gang.refusal = None;
                 }
                 gang.phase = phase;
+                if act == Act::Release {
+                    gang.let_go_at = now;
+                }
             }
             if phase == Phase::Bound && self.has_arrived(id) {
                 self.may_give_way(id);

@@ -13,6 +13,7 @@ mod defrag;
 mod durations;
 mod ended;
 mod ledger;
+mod line;
 mod missing;
 mod outlook;
 mod plan;
@@ -70,6 +71,8 @@ pub(super) struct Lane {
     /// The highest plan epoch that was seen or given.
     epoch: u64,
     arrivals: u64,
+    /// When kube-scheduler last asked about any pod.
+    pub(super) asked_at: Time,
     /// When time was last told to pass.
     ticked_at: Option<Time>,
     /// Room that is kept for a gang which has waited too long.
@@ -117,6 +120,8 @@ struct Gang {
     joined_at: Time,
     /// Its plan's.
     epoch: u64,
+    /// When its gates last came off.
+    let_go_at: Time,
     /// Where its plan has it, for people.
     domains: String,
     /// Why it has no plan.
@@ -180,6 +185,7 @@ impl Gang {
             asked: false,
             joined_at: Time::default(),
             epoch: 0,
+            let_go_at: Time::default(),
             domains: String::new(),
             refusal: None,
             ranks: BTreeMap::new(),

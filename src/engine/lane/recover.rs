@@ -56,6 +56,7 @@ impl Engine {
             let (planned, bound) = (gang.tally.planned, gang.tally.bound);
             if planned + bound > 0 {
                 gang.phase = Phase::released(now);
+                gang.let_go_at = now;
             }
             if planned > 0 {
                 self.lane.epoch += 1;

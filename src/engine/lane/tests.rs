@@ -4,6 +4,7 @@ mod capacity;
 mod ended;
 mod guarantees;
 mod last_look;
+mod line;
 mod lost;
 mod missing;
 mod outlook;
