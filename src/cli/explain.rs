@@ -55,7 +55,7 @@ impl Run for ExplainArgs {
 }
 
 /// When it could start, if it waits for room; nothing from a server that is older than the question.
-fn starts(client: &mut Client, namespace: &str, name: &str) -> anyhow::Result<Value> {
+pub(super) fn starts(client: &mut Client, namespace: &str, name: &str) -> anyhow::Result<Value> {
     let reply = client.get(&format!("/api/v1/starts/{}/{}", super::segment(namespace), super::segment(name)))?;
     Ok(if reply.status == 200 { super::view(&reply)?["starts"].take() } else { Value::Array(Vec::new()) })
 }

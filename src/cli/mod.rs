@@ -46,7 +46,7 @@ pub static ALL: &[Command] = &[
     Command::of::<schema::SchemaArgs>(),
     Command::of::<uninstall::UninstallArgs>(),
     Command::of::<bench::BenchArgs>(),
-    Command::of::<completion::CompletionArgs>(),
+    Command::of::<completion::CompletionArgs<completion::Operator>>(),
 ];
 
 /// A command: its arguments are the type, and running it is what the arguments do.

@@ -8,6 +8,7 @@ mod hostile;
 mod served;
 mod specs;
 mod tls;
+mod told;
 mod tutorial;
 
 use std::fs;

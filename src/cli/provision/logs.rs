@@ -54,10 +54,15 @@ impl Run for LogsArgs {
         block_on(async {
             let mut cluster = self.target.cluster().await?;
             let objects = self.target.there(&files, &mut cluster, console).await?;
-            let mut speakers = Vec::new();
-            for object in &objects {
+            let mut speakers: Vec<Speaker> = Vec::new();
+            for object in objects.iter().chain(&self.target.elsewhere(&files)) {
                 let Some(now) = cluster.get(object).await.map_err(advised)? else { continue };
-                speakers.extend(cluster.pods(&now).await.map_err(advised)?.iter().filter_map(speaker));
+                for speaker in cluster.pods(&now).await.map_err(advised)?.iter().filter_map(speaker) {
+                    // A TrainJob and the JobSet that Trainer makes of it have the same pods.
+                    if !speakers.iter().any(|known| (&known.namespace, &known.pod) == (&speaker.namespace, &speaker.pod)) {
+                        speakers.push(speaker);
+                    }
+                }
             }
             if speakers.is_empty() {
                 return Err(Advice::new("no worker has begun", "gangplank-provision status says what they wait for").into());

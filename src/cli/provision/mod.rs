@@ -3,7 +3,6 @@
 
 mod apply;
 mod check;
-mod completion;
 mod delete;
 mod init;
 mod logs;
@@ -19,6 +18,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::completion::{CompletionArgs, Whose};
 use super::{Advice, Command, Console, Exit, Format, Program, Run};
 use crate::provision::{self, SpecFile};
 use crate::recipe::Spec;
@@ -37,9 +37,19 @@ pub static PROGRAM: Program = Program {
         Command::of::<logs::LogsArgs>(),
         Command::of::<delete::DeleteArgs>(),
         Command::of::<schema::SchemaArgs>(),
-        Command::of::<completion::CompletionArgs>(),
+        Command::of::<CompletionArgs<Companion>>(),
     ],
 };
+
+/// Those whom the companion's completion is for.
+#[derive(Debug)]
+struct Companion;
+
+impl Whose for Companion {
+    fn program() -> &'static Program {
+        &PROGRAM
+    }
+}
 
 /// Names of its commands, for tests and documents.
 pub fn names() -> impl Iterator<Item = &'static str> {

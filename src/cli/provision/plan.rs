@@ -11,13 +11,12 @@ use kube::core::GroupVersionKind;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::start;
+use super::start::{self, Start};
 use super::target::{Target, block_on};
 use super::{Console, Exit, Run};
 use crate::cli::report::Report;
 use crate::cli::{policy, simulate};
 use crate::host::Clock;
-use crate::wire::api::StartView;
 use crate::wire::manifest::{Document, Place};
 
 /// Arguments of `plan`.
@@ -31,6 +30,9 @@ pub(super) struct PlanArgs {
     /// The profiles that the cluster's Gangplank runs with: files, folders, or names of built-in ones; without it, `default`
     #[arg(long, value_name = "FILE|FOLDER|NAME")]
     profile: Vec<PathBuf>,
+    /// The running server, as HOST:PORT: of what was applied and waits it knows durations learnt from earlier runs, and room that is kept
+    #[arg(long, env = "GANGPLANK_SERVER")]
+    server: Option<String>,
 }
 
 /// What a simulation says, and when what was asked about starts.
@@ -38,7 +40,7 @@ pub(super) struct PlanArgs {
 struct Planned<'a> {
     #[serde(flatten)]
     report: &'a Report,
-    starts: Vec<StartView>,
+    starts: Vec<Start>,
 }
 
 impl Run for PlanArgs {
@@ -57,6 +59,7 @@ impl Run for PlanArgs {
         } else {
             (simulate::read(&self.cluster)?, self.target.namespace().unwrap_or("default").to_owned())
         };
+        objects = start::as_trainer_does(objects);
         for object in objects.iter_mut().filter(|object| object["metadata"]["namespace"].is_null()) {
             object["metadata"]["namespace"] = namespace.clone().into();
         }
@@ -65,7 +68,12 @@ impl Run for PlanArgs {
         // Files may be old: how long somebody ran is told by what they say themselves.
         let now = if self.cluster.is_empty() { Clock::system().read() } else { outcome.latest() };
         let starts = start::starts(&outcome, now);
-        for note in &outcome.notes {
+        let starts = starts.iter().map(Start::estimated);
+        let starts = match &self.server {
+            Some(server) => start::asked(server, starts)?,
+            None => starts.collect::<Vec<_>>(),
+        };
+        for note in outcome.notes.iter().map(String::as_str).chain(start::left_out(&starts)) {
             console.talk(&format!("note: {note}"));
         }
         let planned = Planned { report: &outcome.report, starts };

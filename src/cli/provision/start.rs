@@ -3,11 +3,66 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::explain::start_line;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::explain::{self, start_line};
+use crate::cli::http::Client;
 use crate::cli::simulate::Simulated;
 use crate::engine::{Outlook, Search};
 use crate::model::Time;
 use crate::wire::api::StartView;
+
+/// When one starts, and who says so.
+#[derive(Debug, Serialize)]
+pub(super) struct Start {
+    #[serde(flatten)]
+    view: Value,
+    /// `estimate`, or `server` of what it has seen waiting.
+    by: &'static str,
+}
+
+impl Start {
+    pub(super) fn estimated(view: &StartView) -> Self {
+        Self { view: json!(view), by: "estimate" }
+    }
+}
+
+/// The same, but of those that a running server has seen waiting, what it says.
+pub(super) fn asked(server: &str, starts: impl Iterator<Item = Start>) -> anyhow::Result<Vec<Start>> {
+    let mut client = Client::new(server);
+    let mut told = |start: Start| {
+        let Some((namespace, name)) = start.view["gang"].as_str().and_then(|gang| gang.split_once('/')) else { return Ok(start) };
+        let known = explain::starts(&mut client, namespace, name)?;
+        let same = known.as_array().into_iter().flatten().find(|known| known["gang"] == start.view["gang"]).cloned();
+        Ok(same.map_or(start, |view| Start { view, by: "server" }))
+    };
+    starts.map(&mut told).collect()
+}
+
+/// What an estimate does not know, where that may matter.
+pub(super) fn left_out(starts: &[Start]) -> Option<&'static str> {
+    let waits = |start: &&Start| start.by == "estimate" && start.view["when"] != "now";
+    starts.iter().find(waits).map(|_| {
+        "START is an estimate: durations learnt from earlier runs and room that Gangplank keeps for others are not in it; of what was \
+         applied, --server knows both"
+    })
+}
+
+/// TrainJobs as the JobSets that Trainer makes of them: of the template of the runtime that was rendered with each.
+pub(super) fn as_trainer_does(objects: Vec<Value>) -> Vec<Value> {
+    let (runtimes, mut rest): (Vec<Value>, Vec<Value>) = objects.into_iter().partition(|object| object["kind"] == "TrainingRuntime");
+    for job in rest.iter_mut().filter(|object| object["kind"] == "TrainJob") {
+        let named = |runtime: &&Value| runtime["metadata"]["name"] == job["spec"]["runtimeRef"]["name"];
+        let Some(template) = runtimes.iter().find(named).map(|runtime| &runtime["spec"]["template"]) else { continue };
+        let mut metadata = job["metadata"].clone();
+        for (key, value) in template["metadata"]["annotations"].as_object().into_iter().flatten() {
+            metadata["annotations"][key] = value.clone();
+        }
+        *job = json!({"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": metadata, "spec": template["spec"]});
+    }
+    rest
+}
 
 /// Of all that the specs ask for, in the order of names: a gang, or a pod without company. Beside what `/api/v1/starts` says of those who
 /// wait there is `now` and `after-evictions`.
@@ -49,7 +104,9 @@ fn gang(outcome: &Simulated, pod: &str) -> String {
 }
 
 /// For people.
-pub(super) fn table(starts: &[StartView]) -> String {
-    let line = |start: &StartView| format!("  {}  {}\n", start.gang, start_line(&serde_json::json!(start)));
+pub(super) fn table(starts: &[Start]) -> String {
+    let by = |start: &Start| if start.by == "server" { ", says the server" } else { "" };
+    let gang = |start: &Start| start.view["gang"].as_str().unwrap_or_default().to_owned();
+    let line = |start: &Start| format!("  {}  {}{}\n", gang(start), start_line(&start.view), by(start));
     format!("\nSTART\n{}", starts.iter().map(line).collect::<String>())
 }

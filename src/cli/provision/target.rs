@@ -60,6 +60,16 @@ impl Target {
         Ok(all)
     }
 
+    /// What the same specs become in the other forms that make pods by a controller of their own: people forget which one they applied.
+    pub(super) fn elsewhere(&self, files: &[SpecFile]) -> Vec<Value> {
+        if self.form.is_some() {
+            return Vec::new();
+        }
+        let specs = files.iter().flat_map(|file| &file.specs);
+        let forms = specs.flat_map(|spec| spec.kind.forms.iter().filter_map(|form| spec.render(Some(form)).ok()));
+        forms.flat_map(|rendered| rendered.objects).filter(|object| MAKERS.iter().any(|kind| object["kind"] == *kind)).collect()
+    }
+
     pub(super) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
@@ -68,6 +78,9 @@ impl Target {
         Ok(Cluster::connect(self.kubeconfig.as_deref(), self.namespace()).await?)
     }
 }
+
+/// Kinds whose pods are known by a label ([`Cluster::pods`]).
+const MAKERS: &[&str] = &["JobSet", "TrainJob"];
 
 /// Runs what waits for a cluster.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
