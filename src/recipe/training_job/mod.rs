@@ -49,6 +49,7 @@ workload! {
         /// What starts again when a worker fails: `worker`, that one alone, or `gang`, all of them. A controller starts all again where the
         /// group cannot do with fewer, unless this says otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "io", schemars(schema_with = "restart_schema"))]
         restart: Option<Restart>,
         /// Stopped, with its devices free, for as long as this is true.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -67,7 +68,6 @@ workload! {
 
 /// What starts again when a worker fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "io", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Restart {
     /// That worker alone.
@@ -102,6 +102,12 @@ struct CheckpointFile {
     /// How much time it is given to save when it is stopped, such as 2m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grace: Option<Text>,
+}
+
+/// Plain words: what else a derived one says of an enum the API server does not take.
+#[cfg(feature = "io")]
+fn restart_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": [Restart::Worker, Restart::Gang]})
 }
 
 fn plain() -> String {
