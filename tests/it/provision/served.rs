@@ -270,5 +270,11 @@ async fn the_api_server_takes_our_definitions_and_refuses_what_their_rules_refus
         let Err(error) = apply_yaml(&client, &namespace, &refused(more)).await else { panic!("{more} was taken") };
         ensure!(format!("{error:?}").contains(said), "{more}: {error:?}");
     }
+    let server = |tls: &str| refused(&format!("tls: {tls}")).replace("TrainingJob", "ModelServer");
+    let Err(error) = apply_yaml(&client, &namespace, &server("{secret: a, issuer: b}")).await else {
+        panic!("two certificates were taken")
+    };
+    ensure!(format!("{error:?}").contains("tls names one of secret, issuer and clusterIssuer"), "{error:?}");
+    apply_yaml(&client, &namespace, &server("{secret: a}")).await.context("one certificate")?;
     Ok(())
 }
