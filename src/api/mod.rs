@@ -12,6 +12,7 @@
 pub mod admission;
 mod body;
 pub mod certs;
+pub mod companion;
 mod connection;
 mod reply;
 mod server;

@@ -251,7 +251,8 @@ async fn tick(host: Arc<Host>) {
     }
 }
 
-async fn terminated() -> anyhow::Result<&'static str> {
+/// The signal that ends the process.
+pub(super) async fn terminated() -> anyhow::Result<&'static str> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     Ok(tokio::select! {

@@ -38,34 +38,48 @@ pub async fn follow_lease(client: Client, lease: NamespacedName, identity: Strin
 }
 
 /// The last lease seen, and when it was seen to change.
-#[derive(Debug)]
-struct Voice {
-    prefix: String,
-    seen: Option<(LeaseSpec, Instant)>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Watched(Option<(LeaseSpec, Instant)>);
 
-impl Voice {
-    fn new(prefix: String) -> Self {
-        Self { prefix, seen: None }
-    }
-
-    fn saw(&mut self, spec: Option<LeaseSpec>, now: Instant) {
-        match (spec, &self.seen) {
-            (None, _) => self.seen = None,
+impl Watched {
+    pub(super) fn saw(&mut self, spec: Option<LeaseSpec>, now: Instant) {
+        match (spec, &self.0) {
+            (None, _) => self.0 = None,
             (Some(spec), Some((seen, _))) if spec == *seen => {}
-            (Some(spec), _) => self.seen = Some((spec, now)),
+            (Some(spec), _) => self.0 = Some((spec, now)),
         }
     }
 
     /// When the lease as last seen runs out.
-    fn until(&self) -> Option<Instant> {
-        let (spec, changed) = self.seen.as_ref()?;
+    pub(super) fn until(&self) -> Option<Instant> {
+        let (spec, changed) = self.0.as_ref()?;
         Some(*changed + lasts(spec))
+    }
+}
+
+/// Whether the kube-scheduler beside us leads.
+#[derive(Debug)]
+struct Voice {
+    prefix: String,
+    seen: Watched,
+}
+
+impl Voice {
+    fn new(prefix: String) -> Self {
+        Self { prefix, seen: Watched::default() }
+    }
+
+    fn saw(&mut self, spec: Option<LeaseSpec>, now: Instant) {
+        self.seen.saw(spec, now);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.seen.until()
     }
 
     /// What the voice waits for; `None` while we have it.
     fn missing(&self, now: Instant) -> Option<String> {
-        let Some((spec, changed)) = &self.seen else {
+        let Some((spec, changed)) = &self.seen.0 else {
             return Some("a kube-scheduler to take the lease".into());
         };
         let holder = spec.holder_identity.as_deref().unwrap_or_default();

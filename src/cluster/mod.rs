@@ -17,6 +17,7 @@ mod foreign;
 mod gangs;
 mod intake;
 mod kinds;
+mod lead;
 mod lease;
 mod named;
 mod provision;
@@ -31,10 +32,12 @@ use std::time::Duration;
 
 pub use connect::{ConnectError, connect};
 pub use effects::carry_out;
+pub use lead::{LEAD_VERBS, Lead};
 pub use lease::follow_lease;
 pub use named::{NamespacedName, NamespacedNameError};
 pub use session::{Fatal, Session, SessionLimits};
 pub use writer::KubeWriter;
+pub(crate) use writer::meaning;
 
 /// API verbs that `gangplank serve` uses, as (group, resource, verb): [`verbs`] has all of them.
 const VERBS: &[(&str, &str, &str)] = &[
@@ -91,7 +94,7 @@ pub const PROVISION_VERBS: &[(&str, &str, &str)] = &[
 ];
 
 /// Between a half and the whole of `span`: replicas and restarts must not march in step.
-fn jittered(span: Duration) -> Duration {
+pub(crate) fn jittered(span: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = 0.5 + 0.5 * (random as f64 / u64::MAX as f64);
     span.mul_f64(share)

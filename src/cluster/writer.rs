@@ -244,7 +244,7 @@ fn shortened(note: &str) -> String {
 }
 
 /// What an error means for the question whether something was written.
-pub(super) fn meaning(error: kube::Error) -> WriteError {
+pub(crate) fn meaning(error: kube::Error) -> WriteError {
     let kube::Error::Api(status) = error else { return WriteError::Unclear(error.to_string()) };
     let message = status.message.clone();
     match status.code {

@@ -37,9 +37,20 @@ pub struct Driver {
     pub steps: &'static [&'static Step],
     /// Objects that it looks at: those that it makes, and the pods of those.
     pub looks: &'static [Resource],
+    /// Fields of its status beside `observedGeneration`, `phase` and `conditions`: name, what it is, and what it says.
+    pub status: &'static [(&'static str, Field, &'static str)],
     /// The columns that its status adds to `kubectl get`: name and path.
     pub columns: &'static [(&'static str, &'static str)],
     next: fn(&Seen<'_>, &Rules, Time) -> Next,
+}
+
+/// What a field of a status is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// A whole number from 0.
+    Count,
+    /// A time as Kubernetes writes it.
+    Time,
 }
 
 /// What is there.

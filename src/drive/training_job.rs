@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::object::{adopt, condition, find, has_digest, is_going, name, number, time, told, uid};
 use super::status::Status;
 use super::step::{Act, CLAIMS, CONFIG_MAPS, JOBS, PODS, Resource, SERVICES, Step};
-use super::{Driver, Event, Next, Rules, Seen, Write, digest, is_of, safe, when};
+use super::{Driver, Event, Field, Next, Rules, Seen, Write, digest, is_of, safe, when};
 use crate::model::Time;
 use crate::recipe::{Training, as_one, live};
 
@@ -33,6 +33,17 @@ pub(super) const DRIVER: Driver = Driver {
     resource: RESOURCE,
     steps: &[&CLAIM, &FILES, &SERVICE, &START, &HALT, &RESUME, &REPLACE, &RESTART, &STATUS, &REMOVE],
     looks: &[JOBS, SERVICES, CONFIG_MAPS, PODS],
+    status: &[
+        ("attempt", Field::Count, "How often all workers were started before; the program finds it in ATTEMPT."),
+        ("failures", Field::Count, "How often it failed since it last saved its work; `retries` counts these."),
+        ("disruptions", Field::Count, "How often all were started again because a worker was lost."),
+        ("workers", Field::Count, "Of an elastic job, how many work."),
+        ("startTime", Field::Time, "When all workers, or the fewest that it needs, worked first."),
+        ("completionTime", Field::Time, "When it was over; `keep` counts from then."),
+        ("restartTime", Field::Time, "Before this it is not started again."),
+        ("newestWorkerTime", Field::Time, "When the last worker of this attempt was made; later ones take the place of lost ones."),
+        ("lastCheckpoint", Field::Time, "When it had saved its work, as of the last failure."),
+    ],
     columns: &[("Phase", ".status.phase"), ("Attempt", ".status.attempt")],
     next,
 };
@@ -158,15 +169,9 @@ impl Turn<'_> {
         let Some(training) = training else { return };
         if let Some(failed) = condition(&job["status"], "Failed") {
             self.failed(job, &pods, failed, training);
-        } else if let Some(lost) = self.replaced(job, &pods, training) {
+        } else if let Some(lost) = self.lost(job, &pods, training) {
             self.status.set("disruptions", number(self.status.get("disruptions")) + 1);
-            self.again(
-                job,
-                attempt,
-                self.now,
-                "WorkerLost",
-                &format!("{lost} took the place of a worker that was lost: the others cannot go on without it"),
-            );
+            self.again(job, attempt, self.now, "WorkerLost", &format!("{lost}, and the others cannot go on without it"));
         } else {
             self.goes_on(job, &pods, training);
         }
@@ -227,10 +232,14 @@ impl Turn<'_> {
         }
     }
 
-    /// A worker that came after all were there: whose place it took is gone, and the others wait for it in vain.
-    fn replaced<'p>(&self, job: &Value, pods: &[&'p Value], training: Training) -> Option<&'p str> {
+    /// A worker that is taken away while all work, or that came after all were there, in the place of one that is gone: the others wait for
+    /// it in vain. Whom the Job itself ends is not taken away: it would say so by no such condition.
+    fn lost(&self, job: &Value, pods: &[&Value], training: Training) -> Option<String> {
         if !training.as_one || job["spec"]["suspend"] == true || !self.status.holds("Running") {
             return None;
+        }
+        if let Some(taken) = pods.iter().find(|pod| condition(&pod["status"], "DisruptionTarget").is_some()) {
+            return Some(format!("{} is taken away", name(taken)));
         }
         let newest = time(self.status.get("newestWorkerTime"))?;
         // The Job as a whole was taken back and began anew: all of them are new.
@@ -238,7 +247,7 @@ impl Turn<'_> {
             return None;
         }
         let late = |pod: &&&Value| time(&pod["metadata"]["creationTimestamp"]).is_some_and(|made| made > newest);
-        pods.iter().find(late).map(|pod| name(pod))
+        pods.iter().find(late).map(|pod| format!("{} took the place of one that is lost", name(pod)))
     }
 
     /// The Job has failed: it is over, or all begin anew.

@@ -3,6 +3,7 @@
 use kube::core::schema::StructuralSchemaRewriter;
 use serde_json::{Value, json};
 
+use crate::drive::{Driver, Field};
 use crate::recipe::{GROUP, Kind, VERSION};
 
 /// The definition of a kind, if it has one.
@@ -14,9 +15,15 @@ pub fn definition(kind: &Kind) -> Option<Value> {
     structural(&mut spec);
     spec["x-kubernetes-validations"] = kind.rules.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect();
     let singular = kind.name.to_lowercase();
-    let columns = kind.columns.iter().map(|(name, path)| json!({"name": name, "type": "string", "jsonPath": path}));
+    let driver = Driver::named(kind.name);
+    let columns = kind.columns.iter().chain(driver.into_iter().flat_map(|driver| driver.columns));
+    let columns = columns.map(|(name, path)| json!({"name": name, "type": "string", "jsonPath": path}));
     let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
-    Some(json!({
+    let mut properties = json!({"spec": spec});
+    if let Some(driver) = driver {
+        properties["status"] = status(driver);
+    }
+    let mut made = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
@@ -36,11 +43,46 @@ pub fn definition(kind: &Kind) -> Option<Value> {
                     "type": "object",
                     "description": kind.about,
                     "required": ["spec"],
-                    "properties": {"spec": spec},
+                    "properties": properties,
                 }},
             }],
         },
-    }))
+    });
+    if driver.is_some() {
+        made["spec"]["versions"][0]["subresources"] = json!({"status": {}});
+    }
+    Some(made)
+}
+
+/// What a driver says of a spec.
+fn status(driver: &Driver) -> Value {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let time = |about: &str| json!({"type": "string", "format": "date-time", "description": about});
+    let count = |about: &str| json!({"type": "integer", "format": "int64", "minimum": 0, "description": about});
+    let condition = json!({
+        "type": "object",
+        "required": ["type", "status"],
+        "properties": {
+            "type": text("What is said."),
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+            "reason": text("Why, in a word."),
+            "message": text("Why, for people."),
+            "lastTransitionTime": time("When it began or ceased to hold."),
+            "observedGeneration": count("Of which generation of the spec that is said."),
+        },
+    });
+    let mut properties = json!({
+        "observedGeneration": count("The generation of the spec that this is about."),
+        "phase": text("How far it is, in a word."),
+        "conditions": {"type": "array", "description": "What holds and what does not.", "items": condition},
+    });
+    for (name, field, about) in driver.status {
+        properties[*name] = match field {
+            Field::Count => count(about),
+            Field::Time => time(about),
+        };
+    }
+    json!({"type": "object", "description": "How far it is, as gangplank-provision run says.", "properties": properties})
 }
 
 /// What the API server takes and JSON Schema writes otherwise: a text that may be a number, a value of any shape.
@@ -111,9 +153,14 @@ mod tests {
             let name = kind.name.to_lowercase();
             kept(&format!("deploy/schemas/{name}.schema.json"), &schema, &format!("{schema:#}\n"));
             if let Some(made) = definition(kind) {
+                let watched = if Driver::named(kind.name).is_some() {
+                    "`gangplank-provision run` drives it"
+                } else {
+                    "No program of ours watches it yet"
+                };
                 let header = format!(
-                    "# {}: {}.\n# No program of ours watches it yet; `gangplank-provision render` needs no definition.\n# Made from src/recipe by \
-                     `UPDATE=1 cargo test --lib provision`.\n",
+                    "# {}: {}.\n# {watched}; `gangplank-provision render` needs no definition.\n# Made from src/recipe by `UPDATE=1 cargo test \
+                     --lib provision`.\n",
                     kind.name, kind.about
                 );
                 let text = format!("{header}{}", serde_saphyr::to_string(&made).unwrap());

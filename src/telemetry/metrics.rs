@@ -112,6 +112,14 @@ table! {
     profile_taken: IntGauge = "gangplank_profile_taken_timestamp_seconds" [];
     /// 1 for each profile in force, with its name and a digest of its text.
     profile_info: IntGaugeVec = "gangplank_profile_info" ["profile", "digest"];
+    /// Writes of `gangplank-provision run` by name and outcome.
+    provision_writes: IntCounterVec = "gangplank_provision_writes_total" ["write", "outcome"];
+    /// Live specs by kind and phase.
+    provision_specs: IntGaugeVec = "gangplank_provision_specs" ["kind", "phase"];
+    /// Live specs that wait to be looked at.
+    provision_waiting: IntGauge = "gangplank_provision_waiting" [];
+    /// 1 while this replica of `gangplank-provision run` leads.
+    provision_leads: IntGauge = "gangplank_provision_leads" [];
     /// 1, with the version as label.
     build_info: IntGaugeVec = "gangplank_build_info" ["version"];
 }

@@ -13,9 +13,10 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use gangplank::cluster::webhook_config::WEBHOOK_VERBS;
-use gangplank::cluster::{LEASE_VERBS, PROVISION_VERBS, verbs};
+use gangplank::cluster::{LEAD_VERBS, LEASE_VERBS, PROVISION_VERBS, verbs};
 use gangplank::model::{SHARE_MEMORY_MIB, SHARE_MILLI};
 use gangplank::policy::Profile;
+use gangplank::provision::run::EVENT_VERBS;
 use gangplank::telemetry::TABLE;
 use serde_json::{Value, json};
 
@@ -221,6 +222,30 @@ fn the_webhook_may_do_what_it_does_and_the_security_page_says() {
             assert_eq!(rule["verbs"], json!(["create"]));
         }
     }
+}
+
+#[test]
+fn the_controller_may_do_what_its_writes_are_named_for_and_the_security_page_says() {
+    let Some(render) = render() else { return };
+    let objects = render.kustomize("deploy/controller");
+    let role = |kind: &str| {
+        let named = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == "gangplank-provision";
+        objects.iter().find(named).unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let granted = grants(role("ClusterRole"));
+    assert_eq!(granted, documented("### With the controller"));
+    let static_verbs = EVENT_VERBS.iter().map(|&(group, resource, verb)| (group.to_owned(), resource.to_owned(), verb.to_owned()));
+    let used = gangplank::drive::verbs().into_iter().map(|(group, resource, verb)| (group.to_owned(), resource, verb.to_owned()));
+    assert_eq!(granted, used.chain(static_verbs).collect(), "the role and what the controller calls");
+    let lease = grants(role("Role"));
+    assert_eq!(lease, LEAD_VERBS.iter().map(|&(group, resource, verb)| (group.into(), resource.into(), verb.into())).collect());
+    // What can be asked for by name is, and the name is the one that is stood for.
+    for rule in role("Role")["rules"].as_array().expect("rules").iter().filter(|rule| rule.get("resourceNames").is_none()) {
+        assert_eq!(rule["verbs"], json!(["create"]));
+    }
+    let container = &role("Deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert!(container["args"].as_array().expect("arguments").contains(&json!("--lease=gangplank-system/gangplank-provision")));
+    assert!(objects.iter().all(|object| object["kind"] != "CustomResourceDefinition"), "definitions come with the shapes");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod cli;
 mod control_plane;
 mod defrag;
 mod deploy;
+mod driven;
 mod extender_facts;
 mod fabric;
 mod gangs;

@@ -8,6 +8,7 @@ mod init;
 mod logs;
 mod plan;
 mod render;
+mod run;
 mod schema;
 mod start;
 mod status;
@@ -36,6 +37,7 @@ pub static PROGRAM: Program = Program {
         Command::of::<status::StatusArgs>(),
         Command::of::<logs::LogsArgs>(),
         Command::of::<delete::DeleteArgs>(),
+        Command::of::<run::RunArgs>(),
         Command::of::<schema::SchemaArgs>(),
         Command::of::<CompletionArgs<Companion>>(),
     ],

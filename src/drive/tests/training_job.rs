@@ -371,6 +371,10 @@ fn stopped_at_any_write_the_next_one_goes_on_and_every_write_was_among_them() {
                     break;
                 }
             }
+            for field in world.object["status"].as_object().into_iter().flatten().map(|(field, _)| field.as_str()) {
+                let known = driver().status.iter().any(|(name, ..)| *name == field);
+                assert!(known || ["observedGeneration", "phase", "conditions"].contains(&field), "`{field}` would be pruned");
+            }
             world.passes(if turn > 70 { 100 } else { 1 });
         }
         (world, written)

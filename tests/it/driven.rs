@@ -1,0 +1,6 @@
+//! `gangplank-provision run` on the real control plane: live specs become workloads and come to their end, whatever happens meanwhile.
+
+mod companion;
+mod kills;
+mod passage;
+mod training_job;
