@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, reply};
 use crate::engine::Engine;
-use crate::model::Time;
+use crate::model::{NodeName, Time};
 use crate::preempt::Wanted;
 use crate::preempt::rules::PRIORITY_USER_MAX;
 use crate::wire::api::{
@@ -119,12 +119,14 @@ pub(super) struct Opened {
     nodes: Option<u32>,
     resource: Option<String>,
     priority: Option<String>,
+    /// Names of nodes, with commas between.
+    on: Option<String>,
 }
 
 /// The cheapest moves that open a block. Nothing moves: it is a plan. It is made beside the engine, which goes on.
 pub(super) async fn defrag(State(api): State<Api>, Query(opened): Query<Opened>) -> Response {
     let wanted = match Wanted::of(&opened.open, opened.nodes, opened.resource.as_deref()) {
-        Ok(wanted) => wanted,
+        Ok(wanted) => wanted.on(opened.on.iter().flat_map(|on| on.split(',')).filter(|name| !name.is_empty()).map(NodeName::from)),
         Err(problem) => return reply::problem(StatusCode::BAD_REQUEST, problem),
     };
     let survey = api.host.look_now(|engine, now| {

@@ -1,5 +1,7 @@
-//! `gangplank defrag --dry-run --open BLOCK`: which moves of preemptible work would open a block, what they cost, and what
-//! cannot move. It asks a running server, or plans on manifests.
+//! `gangplank defrag --open BLOCK`: which moves of preemptible work would open a block, what they cost, and what cannot move. It asks a
+//! running server, or plans on manifests; [`execute`] carries the plan out.
+
+mod execute;
 
 use std::path::PathBuf;
 
@@ -30,8 +32,21 @@ pub(super) struct DefragArgs {
     #[arg(long, value_name = "PRIORITY")]
     priority: Option<String>,
     /// Plan, and move nothing
-    #[arg(long)]
+    #[arg(long, required_unless_present = "execute")]
     dry_run: bool,
+    /// Carry the plan out, one move after the other, with your own rights; the block's nodes carry the taint `gangplank.dev/defrag`
+    /// meanwhile
+    #[arg(long, conflicts_with_all = ["dry_run", "cluster"])]
+    execute: bool,
+    /// Leave the taint on the nodes of the block when it is open, for whoever tolerates it
+    #[arg(long, requires = "execute")]
+    keep_closed: bool,
+    /// How long a move may take, until the work runs elsewhere; with --execute
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    patience_seconds: u64,
+    /// Which cluster to change; without it $KUBECONFIG, ~/.kube/config, or the pod's service account; with --execute
+    #[arg(long, value_name = "FILE", requires = "execute")]
+    kubeconfig: Option<PathBuf>,
     /// Plan on what `kubectl get nodes,pods,... -o yaml` prints, not on a running server; `-` reads stdin
     #[arg(long, num_args = 1.., value_name = "FILE")]
     cluster: Vec<PathBuf>,
@@ -48,16 +63,15 @@ pub(super) struct DefragArgs {
 
 impl Run for DefragArgs {
     const NAME: &'static str = "defrag";
-    const ABOUT: &'static str = "Plan the cheapest moves that open a whole box, a rack or a TPU slice";
+    const ABOUT: &'static str = "Open a whole box, a rack or a TPU slice by the cheapest moves";
 
     fn run(self, console: Console) -> anyhow::Result<Exit> {
-        if !self.dry_run {
-            let problem = "defrag plans and moves nothing";
-            return Err(Advice::new(problem, "add --dry-run; then suspend or delete what it names, in its order").into());
-        }
         let wanted = Wanted::of(&self.open, self.nodes, self.resource.as_deref());
         let wanted = wanted.map_err(|problem| Advice::new(problem, "see `gangplank defrag --help`"))?;
-        let view = if self.cluster.is_empty() { self.ask()? } else { self.offline(console, wanted)? };
+        if self.execute {
+            return execute::execute(&self, console);
+        }
+        let view = if self.cluster.is_empty() { self.ask(&[])? } else { self.offline(console, wanted)? };
         console.data(&view, table)?;
         let opens = view["plan"]["movesOnly"].as_bool().unwrap_or(false);
         Ok(if opens { Exit::Ok } else { Exit::DoesNotFit })
@@ -65,10 +79,12 @@ impl Run for DefragArgs {
 }
 
 impl DefragArgs {
-    fn ask(&self) -> anyhow::Result<Value> {
+    /// What the server answers; for these nodes alone, if any are named.
+    fn ask(&self, on: &[String]) -> anyhow::Result<Value> {
         let mut path = format!("/api/v1/defrag?open={}", escaped(&self.open));
         let nodes = self.nodes.map(|nodes| nodes.to_string());
-        for (name, value) in [("nodes", &nodes), ("resource", &self.resource), ("priority", &self.priority)] {
+        let on = (!on.is_empty()).then(|| on.join(","));
+        for (name, value) in [("nodes", &nodes), ("resource", &self.resource), ("priority", &self.priority), ("on", &on)] {
             if let Some(value) = value {
                 path = format!("{path}&{name}={}", escaped(value));
             }

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub nodes: Option<u32>,
     /// Only nodes with devices of this resource.
     pub resource: Option<ResourceName>,
+    /// Only these nodes; none: any.
+    pub on: BTreeSet<NodeName>,
 }
 
 /// Kinds of blocks.
@@ -62,8 +64,17 @@ impl Wanted {
         match (&what, nodes) {
             (_, Some(0)) => Err("no nodes are no block: ask for at least one".into()),
             (What::Slice(_), Some(_)) => Err("a TPU slice has as many nodes as its topology says: leave the number away".into()),
-            _ => Ok(Self { what, nodes, resource: resource.map(ResourceName::from) }),
+            _ => Ok(Self { what, nodes, resource: resource.map(ResourceName::from), on: BTreeSet::new() }),
         }
+    }
+
+    /// The same on these nodes alone.
+    pub fn on(self, nodes: impl IntoIterator<Item = NodeName>) -> Self {
+        Self { on: nodes.into_iter().collect(), ..self }
+    }
+
+    fn allows(&self, node: &NodeName) -> bool {
+        self.on.is_empty() || self.on.contains(node)
     }
 }
 
@@ -107,7 +118,7 @@ pub fn blocks(book: &Book, fabric: &Fabric, wanted: &Wanted) -> Result<Vec<Block
     let has = |entry: &NodeEntry| wanted.resource.as_ref().is_none_or(|resource| devices(entry).iter().any(|(name, _)| name == resource));
     let boxes: BTreeMap<NodeName, Devices> = book
         .nodes()
-        .filter(|entry| !devices(entry).is_empty() && has(entry))
+        .filter(|entry| !devices(entry).is_empty() && has(entry) && wanted.allows(&entry.node.name))
         .map(|entry| (entry.node.name.clone(), devices(entry)))
         .collect();
     if boxes.is_empty() {
@@ -115,7 +126,9 @@ pub fn blocks(book: &Book, fabric: &Fabric, wanted: &Wanted) -> Result<Vec<Block
         return Err(refusal(wanted, there, "name another block or another resource".into()));
     }
     // A node that takes no pods is no open one, whoever is on it.
-    let takes_pods = |name: &NodeName| book.node(name.as_str()).is_some_and(|entry| entry.node.ready && !entry.node.unschedulable);
+    let takes_pods = |name: &NodeName| {
+        wanted.allows(name) && book.node(name.as_str()).is_some_and(|entry| entry.node.ready && !entry.node.unschedulable)
+    };
     let blocks = match &wanted.what {
         What::Slice(extent) => slices(book, *extent, takes_pods),
         What::Level(level, name) => {
@@ -284,6 +297,8 @@ impl std::fmt::Display for Wanted {
             (What::Level(level, Some(name)), Some(nodes)) => write!(f, "{nodes} whole nodes of {level} {name} free")?,
             (What::Level(level, None), Some(nodes)) => write!(f, "{nodes} whole nodes of one {level} free")?,
         }
-        self.resource.as_ref().map_or(Ok(()), |resource| write!(f, ", with {resource}"))
+        self.resource.as_ref().map_or(Ok(()), |resource| write!(f, ", with {resource}"))?;
+        let on: Vec<&str> = self.on.iter().map(NodeName::as_str).collect();
+        if on.is_empty() { Ok(()) } else { write!(f, ", on {}", on.join(", ")) }
     }
 }

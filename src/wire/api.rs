@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use defrag::{DefragMoveView, DefragPlanView, DefragView, StayingView};
+pub use defrag::{DefragMoveView, DefragPlanView, DefragView, EvictView, OwnerView, StayingView};
 pub use preemptions::{GoneView, MadeRoomView, PreemptionView, PreemptionsView};
 pub use starts::{StartView, StartsView};
 

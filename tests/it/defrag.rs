@@ -1,11 +1,13 @@
-//! `gangplank defrag` on the real control plane: a running server is asked which moves open a box, and nothing moves.
+//! `gangplank defrag` on the real control plane: a running server is asked which moves open a box, and nothing moves; and the moves are
+//! made, while nothing new starts on the box.
 
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, PropagationPolicy};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
@@ -33,11 +35,31 @@ async fn bound(client: &Client, namespace: &str, selector: &str) -> Result<Pod> 
 }
 
 async fn defrag(server: String, args: &[&str]) -> Result<(Option<i32>, Value)> {
+    run_defrag(server, &[&["--dry-run"], args].concat()).await
+}
+
+async fn run_defrag(server: String, args: &[&str]) -> Result<(Option<i32>, Value)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gangplank"));
-    command.args(["defrag", "--dry-run", "-o", "json", "--server", &server]).args(args);
+    command.args(["defrag", "-o", "json", "--server", &server]).args(args);
     let output: Output = tokio::task::spawn_blocking(move || command.output()).await??;
     let said = || String::from_utf8_lossy(&output.stderr).into_owned();
     Ok((output.status.code(), serde_json::from_slice(&output.stdout).with_context(said)?))
+}
+
+async fn delete_job(client: &Client, namespace: &str, name: &str) -> Result<()> {
+    let with_pods = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    Api::<Job>::namespaced(client.clone(), namespace).delete(name, &with_pods).await?;
+    Ok(())
+}
+
+async fn held(installed: &mut Installed) -> Result<usize> {
+    Ok(installed.gangplank.get("/api/v1/book").await?["holders"].as_array().map_or(0, Vec::len))
+}
+
+/// Keys of the taints of a node.
+async fn taints(client: &Client, node: &str) -> Result<Vec<String>> {
+    let node = Api::<Node>::all(client.clone()).get(node).await?;
+    Ok(node.spec.and_then(|spec| spec.taints).into_iter().flatten().map(|taint| taint.key).collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,13 +77,8 @@ async fn a_running_server_says_which_moves_open_a_box_and_moves_nobody() -> Resu
     let two = run_job(&client, &namespace, "two", 2).await?;
     let (loose, dense) = (node_of(&two).context("no node")?.to_owned(), node_of(&four).context("no node")?.to_owned());
     ensure!(node_of(&first) == Some(&loose) && loose != dense, "packed otherwise: {loose} {dense}");
-    let jobs: Api<k8s_openapi::api::batch::v1::Job> = Api::namespaced(client.clone(), &namespace);
-    let with_pods = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
-    jobs.delete("six", &with_pods).await?;
+    delete_job(&client, &namespace, "six").await?;
     let server = installed.gangplank.address().to_string();
-    let held = async |installed: &mut Installed| -> Result<usize> {
-        Ok(installed.gangplank.get("/api/v1/book").await?["holders"].as_array().map_or(0, Vec::len))
-    };
     wait_until("the six to be gone", TIMEOUT, async || Ok((held(&mut installed).await? == 2).then_some(()))).await?;
     let before = installed.gangplank.get("/api/v1/digest").await?;
 
@@ -91,5 +108,65 @@ async fn a_running_server_says_which_moves_open_a_box_and_moves_nobody() -> Resu
     assert_eq!(installed.gangplank.get("/api/v1/digest").await?, before);
     let (code, view) = defrag(server, &["--open", "node", "--nodes", "2"]).await?;
     assert_eq!((code, &view["plan"]["movesOnly"]), (Some(3), &json!(false)), "there is no room for anybody: {view}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_are_made_one_after_the_other_and_nothing_new_starts_on_the_box_meanwhile() -> Result<()> {
+    let options = Options { without: vec!["kube-scheduler"], ..Options::default() };
+    let Some(control_plane) = ControlPlane::start_or_skip("moves that open a box", &options) else { return Ok(()) };
+    let client = control_plane.client().await?;
+    create_kwok_nodes(&client, 2, &NodeTemplate::default()).await?;
+    let namespace = managed_namespace(&client, "moved").await?;
+    let mut installed = Installed::start_with(&control_plane, &client, &[]).await?;
+    // Six fill one box with two others; four and one the other. When the six and the one have ended, the two jobs of one can go to the four.
+    run_job(&client, &namespace, "six", 6).await?;
+    let four = run_job(&client, &namespace, "four", 4).await?;
+    let ones = [run_job(&client, &namespace, "first", 1).await?, run_job(&client, &namespace, "second", 1).await?];
+    let (loose, dense) = (node_of(&ones[0]).context("no node")?.to_owned(), node_of(&four).context("no node")?.to_owned());
+    ensure!(node_of(&ones[1]) == Some(&loose) && loose != dense, "packed otherwise: {loose} {dense}");
+    delete_job(&client, &namespace, "six").await?;
+    wait_until("the six to be gone", TIMEOUT, async || Ok((held(&mut installed).await? == 3).then_some(()))).await?;
+    let server = installed.gangplank.address().to_string();
+    let kubeconfig = control_plane.kubeconfig().to_str().context("a path")?.to_owned();
+    let node = format!("node={loose}");
+    let execute = ["--execute", "--kubeconfig", &kubeconfig, "--patience-seconds", "60"];
+
+    // Somebody who may not change nodes moves nobody.
+    let tenant = control_plane.user_kubeconfig("tenant")?.to_str().context("a path")?.to_owned();
+    let (code, view) = run_defrag(server.clone(), &["--execute", "--kubeconfig", &tenant, "--open", &node]).await?;
+    assert_eq!((code, &view["moved"], &view["open"]), (Some(3), &json!([]), &json!(false)), "{view}");
+    assert!(view["stopped"].as_str().is_some_and(|why| why.contains("forbidden")), "{view}");
+
+    let (code, view) = run_defrag(server.clone(), &[&execute[..], &["--open", &node, "--keep-closed"]].concat()).await?;
+    assert_eq!((code, &view["open"], &view["stopped"]), (Some(0), &json!(true), &Value::Null), "{view}");
+    let moved = view["moved"].as_array().context("no moves")?;
+    assert_eq!(moved.len(), 2, "{view}");
+    assert!(moved.iter().all(|one| one["from"] == json!([loose]) && one["to"] == json!([dense])), "{view}");
+    for name in ["first", "second"] {
+        let job = Api::<Job>::namespaced(client.clone(), &namespace).get(name).await?;
+        assert_eq!(job.status.and_then(|status| status.failed).unwrap_or(0), 0, "{name} was suspended, and no pod of it failed");
+        assert_ne!(job.spec.and_then(|spec| spec.suspend), Some(true), "{name} goes on");
+    }
+    // Three do not fit beside the six that are there: they wait for as long as the box is closed.
+    assert_eq!(taints(&client, &loose).await?, ["gangplank.dev/defrag"]);
+    let container = json!({"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": 3}}});
+    let template = json!({"spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "three"}, "spec": {"template": template}});
+    apply_yaml(&client, &namespace, &job.to_string()).await?;
+    let waits = async || Ok(installed.gangplank.get("/api/v1/gangs").await?.to_string().contains("three").then_some(()));
+    wait_until("the three to wait", TIMEOUT, waits).await?;
+    let (code, view) = run_defrag(server.clone(), &[&execute[..], &["--open", &node]].concat()).await?;
+    assert_eq!((code, &view["moved"]), (Some(3), &json!([])), "it is closed by the one before: {view}");
+    assert!(view["stopped"].as_str().is_some_and(|why| why.contains("somebody else")), "{view}");
+    let open = json!({"spec": {"taints": null}});
+    Api::<Node>::all(client.clone()).patch(&loose, &PatchParams::default(), &Patch::Merge(open)).await?;
+    assert_eq!(node_of(&bound(&client, &namespace, "job-name=three").await?), Some(loose.as_str()));
+
+    // Nobody has a place to go: nothing moves, and nothing stays closed.
+    let (code, view) = run_defrag(server, &[&execute[..], &["--open", "node", "--nodes", "2"]].concat()).await?;
+    assert_eq!((code, &view["plan"]["movesOnly"]), (Some(3), &json!(false)), "{view}");
+    assert_eq!(taints(&client, &loose).await?, Vec::<String>::new());
+    assert_eq!(held(&mut installed).await?, 4);
     Ok(())
 }

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::roles::Roster;
-use super::units::Takeable;
+use super::units::{Takeable, ways_out};
 use super::{Lane, Step};
 use crate::book::{Book, Holder, HolderState, NodeEntry};
-use crate::engine::Engine;
+use crate::engine::{Engine, PodRef};
 use crate::gang::life::Phase;
 use crate::gang::{self, Context};
-use crate::model::{GangId, GangKind, NodeName, Pod, PodKey, PodUid, Reason, Refusal, Time};
+use crate::model::{GangId, GangKind, NodeName, OwnerRef, Pod, PodKey, PodUid, Reason, Refusal, Time};
 use crate::policy::Rules;
 use crate::preempt::rules::Standing;
 use crate::preempt::{Block, Clearance, Cost, Move, Opening, Return, Wanted, blocks, open};
@@ -35,6 +36,8 @@ pub struct Survey {
     /// By unit.
     returns: Vec<Option<Comeback>>,
     stays: Vec<Staying>,
+    /// Of pods that run: what each can be suspended through.
+    owners: BTreeMap<PodUid, OwnerRef>,
 }
 
 /// A unit as it is planned anew.
@@ -98,6 +101,12 @@ pub struct DefragMove {
     pub milli: u64,
     /// What it loses.
     pub cost: Cost,
+    /// Owners all of whose running pods go: they are suspended, so that no pod counts as failed.
+    pub suspend: Vec<OwnerRef>,
+    /// Pods that are evicted each by itself.
+    pub evict: Vec<PodRef>,
+    /// How long before that its profile wants it to know.
+    pub notice: Duration,
 }
 
 /// What cannot move.
@@ -122,7 +131,8 @@ impl Engine {
         let stays = blocks.as_ref().map(|blocks| self.staying(blocks, &takeable, priority)).unwrap_or_default();
         let nobodys = Pod::pending(PodUid::new(""), PodKey::new("", "defrag"));
         let (book, fabric, rules) = (self.book.clone(), self.fabric.clone(), self.rules(&nobodys));
-        Survey { wanted, blocks, book, fabric, now, rules, takeable, returns, stays }
+        let owners = self.suspendable_owners();
+        Survey { wanted, blocks, book, fabric, now, rules, takeable, returns, stays, owners }
     }
 
     /// The priority that a number, or a priority class, stands for.
@@ -204,7 +214,8 @@ impl Survey {
     }
 
     fn opened(&mut self, blocks: &[Block]) -> Option<DefragPlan> {
-        let Self { book, fabric, now, rules, takeable, returns, .. } = self;
+        let Self { book, fabric, now, rules, takeable, returns, owners, .. } = self;
+        let notice = |unit: usize| returns[unit].as_ref().map_or(Duration::ZERO, |back| back.rules.profile.preemption.notice);
         let returns: Vec<Option<Return<'_>>> = returns.iter().map(|back| Some(back.as_ref()?.again(fabric, *now))).collect();
         let Takeable { units, allowances, going, .. } = &*takeable;
         let context = context(fabric, rules, *now);
@@ -216,6 +227,9 @@ impl Survey {
         let one = |Move { unit, to }: Move| {
             let moved = &units[unit];
             let held: Vec<&Holder> = moved.pods.iter().filter_map(|uid| book.holder(uid)).collect();
+            let going: BTreeSet<PodUid> = moved.pods.iter().cloned().collect();
+            let (suspend, evict) = ways_out(owners, &going);
+            let evict = evict.into_iter().filter_map(|uid| Some(PodRef { key: key(uid)?, uid: uid.clone() }));
             DefragMove {
                 who: moved.title.clone(),
                 kind: takeable.of[unit].1,
@@ -225,6 +239,9 @@ impl Survey {
                 priority: moved.reach.priority,
                 milli: held.iter().flat_map(|holder| &holder.takes).map(|take| u64::from(take.milli())).sum(),
                 cost: moved.cost(),
+                suspend: suspend.into_iter().collect(),
+                evict: evict.collect(),
+                notice: notice(unit),
             }
         };
         let moves: Vec<DefragMove> = moves.into_iter().map(one).collect();

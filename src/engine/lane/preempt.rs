@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::ledger::Eviction;
 use super::queues::job_of;
-use super::units::Takeable;
+use super::units::{Takeable, ways_out};
 use super::{STAND_IN, Step, Turn};
 use crate::book::{Book, Holder, HolderState, Load, Take, takes};
 use crate::engine::decider::reference;
 use crate::engine::{Effect, Engine, Event};
 use crate::gang::Context;
 use crate::gang::life::{NOMINATION, Phase, UNDO};
-use crate::model::{Amount, GangId, GangKind, NodeName, OwnerRef, Pod, PodKey, PodUid, Reason, Refusal, Time};
+use crate::model::{Amount, GangId, GangKind, NodeName, Pod, PodKey, PodUid, Reason, Refusal, Time};
 use crate::policy::Preemption;
 use crate::preempt::rules::{self, Standing};
 use crate::preempt::{Ask, Reach, Takeover, Unit, search};
@@ -293,30 +293,18 @@ impl Engine {
         same && !gone_on.is_empty()
     }
 
-    /// Through owners all of whose running pods go, so that none counts as failed; else pod by pod.
     fn ask_to_go(&mut self, now: Time, id: &GangId) {
         let Some(claim) = self.lane.claims.get_mut(id) else { return };
         claim.asked_at = now;
-        let going: BTreeSet<PodUid> =
-            claim.victims.iter().flat_map(|victim| &victim.unit.pods).filter(|uid| claim.awaited.contains(*uid)).cloned().collect();
-        let specs = self.suspendable_by_controller();
-        let owner_of = |pod: &Pod| -> Option<OwnerRef> {
-            let by_gang = self.lane.gang_of.get(&pod.uid).and_then(|id| self.lane.spec(id)).and_then(|spec| spec.suspend.clone());
-            by_gang.or_else(|| specs.get(&*pod.controller.as_ref()?.uid)?.suspend.clone())
-        };
-        let running = self.pods.values().map(|record| &record.pod).filter(|pod| pod.node.is_some());
-        let kept: BTreeSet<OwnerRef> = running.filter(|pod| !going.contains(&pod.uid) && !pod.deleting).filter_map(owner_of).collect();
-        let mut owners: BTreeSet<OwnerRef> = BTreeSet::new();
-        let mut evicted = Vec::new();
-        for pod in going.iter().filter_map(|uid| self.pods.get(uid)).map(|record| &record.pod).filter(|pod| !pod.deleting) {
-            match owner_of(pod).filter(|owner| !kept.contains(owner)) {
-                Some(owner) => drop(owners.insert(owner)),
-                None => evicted.push(reference(pod)),
-            }
-        }
-        self.effects.extend(owners.into_iter().map(|owner| Effect::Suspend { owner, suspend: true }));
+        let victims = claim.victims.iter().flat_map(|victim| &victim.unit.pods).filter(|uid| claim.awaited.contains(*uid));
+        let stays = |uid: &&PodUid| self.pods.get(*uid).is_some_and(|record| !record.pod.deleting);
+        let going: BTreeSet<PodUid> = victims.filter(stays).cloned().collect();
+        let (suspended, evicted) = ways_out(&self.suspendable_owners(), &going);
+        let evicted = evicted.into_iter().filter_map(|uid| self.pods.get(uid)).map(|record| reference(&record.pod));
         let why = "a gang or pod of higher priority needs its room";
-        self.effects.extend(evicted.into_iter().map(|pod| Effect::Evict { pod, why, force: false }));
+        let evicted: Vec<Effect> = evicted.map(|pod| Effect::Evict { pod, why, force: false }).collect();
+        self.effects.extend(suspended.into_iter().map(|owner| Effect::Suspend { owner, suspend: true }));
+        self.effects.extend(evicted);
     }
 
     /// A pod is gone. If a gang waits for that, what the pod held is held for the gang. True if so.

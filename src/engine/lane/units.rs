@@ -10,7 +10,7 @@ use super::{Lane, Step};
 use crate::book::HolderState;
 use crate::engine::Engine;
 use crate::gang::life::Phase;
-use crate::model::{GangId, GangKind, GangSpec, Pod, PodUid, Time};
+use crate::model::{GangId, GangKind, GangSpec, OwnerRef, Pod, PodUid, Time};
 use crate::preempt::rules::{Standing, reach};
 use crate::preempt::{Unit, lost_ms};
 use crate::queue::Right;
@@ -27,6 +27,19 @@ pub(super) struct Takeable {
     pub(super) allowances: Vec<u32>,
     /// Pods that are on their way out already.
     pub(super) going: BTreeSet<PodUid>,
+}
+
+/// Through owners all of whose running pods go, so that none counts as failed; the others pod by pod.
+pub(super) fn ways_out<'a>(owners: &BTreeMap<PodUid, OwnerRef>, going: &'a BTreeSet<PodUid>) -> (BTreeSet<OwnerRef>, Vec<&'a PodUid>) {
+    let kept: BTreeSet<&OwnerRef> = owners.iter().filter(|(uid, _)| !going.contains(*uid)).map(|(_, owner)| owner).collect();
+    let (mut suspended, mut evicted) = (BTreeSet::new(), Vec::new());
+    for uid in going {
+        match owners.get(uid).filter(|owner| !kept.contains(owner)) {
+            Some(owner) => drop(suspended.insert(owner.clone())),
+            None => evicted.push(uid),
+        }
+    }
+    (suspended, evicted)
 }
 
 impl Engine {
@@ -164,8 +177,17 @@ impl Engine {
         self.budgets.values().enumerate().filter_map(covered).collect()
     }
 
-    /// The object that pods of a controller are suspended through, by the controller's UID.
-    pub(super) fn suspendable_by_controller(&self) -> BTreeMap<&str, &GangSpec> {
-        self.lane.specs.values().filter(|spec| spec.suspend.is_some()).map(|spec| (&*spec.id.uid, spec)).collect()
+    /// Of pods that run and are not going: the object that each can be suspended through.
+    pub(super) fn suspendable_owners(&self) -> BTreeMap<PodUid, OwnerRef> {
+        let specs = self.lane.specs.values().filter(|spec| spec.suspend.is_some()).map(|spec| (&*spec.id.uid, spec));
+        let by_controller: BTreeMap<&str, &GangSpec> = specs.collect();
+        let owner_of = |pod: &Pod| -> Option<OwnerRef> {
+            let by_gang = self.lane.gang_of.get(&pod.uid).and_then(|id| self.lane.spec(id)).and_then(|spec| spec.suspend.clone());
+            by_gang.or_else(|| by_controller.get(&*pod.controller.as_ref()?.uid)?.suspend.clone())
+        };
+        // Of a Binding that was written the watch may not have told yet.
+        let written = |pod: &Pod| self.book.holder(&pod.uid).is_some_and(|holder| holder.state.is_committed());
+        let running = self.pods.values().map(|record| &record.pod).filter(|pod| !pod.deleting && (pod.node.is_some() || written(pod)));
+        running.filter_map(|pod| Some((pod.uid.clone(), owner_of(pod)?))).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::preempt::{Block, Cost, Opening, Reach, Wanted, What};
 const SETS_MAX: usize = 4096;
 
 fn wanted(what: &str, nodes: Option<u32>) -> Wanted {
-    Wanted { what: What::parse(what).unwrap(), nodes, resource: None }
+    Wanted { what: What::parse(what).unwrap(), nodes, resource: None, on: BTreeSet::new() }
 }
 
 fn racks(count: usize) -> Scene {
@@ -39,8 +39,12 @@ fn a_box_is_opened_by_what_costs_least_to_move_to_the_room_that_there_is() {
     assert_eq!((block.title.as_str(), opening.nodes.as_slice()), ("a whole node", &[NodeName::from("n1")][..]));
     assert_eq!(moves(&scene, &opening), [line("cheap", &["n0"])]);
     assert_eq!((opening.cost, opening.proven), (Cost { lost_ms: 1_000, pods: 1 }, true));
-    let (_, opening) = scene.open(&wanted("node=n0", None), &[], SETS_MAX).unwrap();
-    assert_eq!(moves(&scene, &opening), [line("dear", &["n1"])]);
+    let on = wanted("node", None).on(["n0".into()]);
+    assert_eq!(on.to_string(), "one whole node free, on n0");
+    for named in [wanted("node=n0", None), on] {
+        let (_, opening) = scene.open(&named, &[], SETS_MAX).unwrap();
+        assert_eq!(moves(&scene, &opening), [line("dear", &["n1"])]);
+    }
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RefusalView;
-use crate::engine::{Defrag, DefragMove, DefragPlan};
-use crate::model::NodeName;
+use crate::engine::{Defrag, DefragMove, DefragPlan, PodRef};
+use crate::model::{NodeName, OwnerRef, PodKey, PodUid};
 
 /// A block that could be opened, and by which moves; or why not.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +63,60 @@ pub struct DefragMoveView {
     pub priority: i32,
     pub accelerators_milli: u64,
     pub lost_seconds: u64,
+    pub notice_seconds: u64,
+    pub suspend: Vec<OwnerView>,
+    pub evict: Vec<EvictView>,
+}
+
+/// An object that is suspended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "Kubernetes' own words")]
+pub struct OwnerView {
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// A pod that is evicted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "Kubernetes' own words")]
+pub struct EvictView {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+impl OwnerView {
+    fn of(owner: &OwnerRef) -> Self {
+        let text = |text: &str| text.to_owned();
+        let (namespace, name) = (text(&owner.key.namespace), text(&owner.key.name));
+        Self { api_version: text(&owner.api_version), kind: text(&owner.kind), namespace, name, uid: text(&owner.uid) }
+    }
+
+    /// As the engine knows it.
+    pub fn owner(&self) -> OwnerRef {
+        OwnerRef {
+            api_version: self.api_version.as_str().into(),
+            kind: self.kind.as_str().into(),
+            key: PodKey::new(self.namespace.as_str(), self.name.as_str()),
+            uid: self.uid.as_str().into(),
+        }
+    }
+}
+
+impl EvictView {
+    fn of(pod: &PodRef) -> Self {
+        Self { namespace: pod.key.namespace.to_string(), name: pod.key.name.to_string(), uid: pod.uid.as_str().to_owned() }
+    }
+
+    /// As the engine knows it.
+    pub fn pod(&self) -> PodRef {
+        PodRef { key: PodKey::new(self.namespace.as_str(), self.name.as_str()), uid: PodUid::new(self.uid.as_str()) }
+    }
 }
 
 /// What cannot move.
@@ -102,6 +156,9 @@ impl From<&DefragPlan> for DefragPlanView {
             priority: moved.priority,
             accelerators_milli: moved.milli,
             lost_seconds: moved.cost.lost_ms / 1000,
+            notice_seconds: moved.notice.as_secs(),
+            suspend: moved.suspend.iter().map(OwnerView::of).collect(),
+            evict: moved.evict.iter().map(EvictView::of).collect(),
         };
         Self {
             block: plan.block.clone(),
