@@ -55,6 +55,9 @@ pub mod host;
 #[cfg(feature = "io")]
 pub mod cluster;
 
+#[cfg(feature = "agent")]
+pub mod agent;
+
 #[cfg(feature = "io")]
 pub mod provision;
 

@@ -4,6 +4,8 @@
 //! stderr (talk), and how an error reads. What a command does is decided in its own file.
 
 mod advice;
+#[cfg(feature = "agent")]
+pub mod agent;
 mod bench;
 mod completion;
 mod console;
@@ -206,6 +208,8 @@ mod tests {
     fn the_command_line_is_consistent() {
         command(&GANGPLANK, "gangplank").debug_assert();
         command(&provision::PROGRAM, "gangplank-provision").debug_assert();
+        #[cfg(feature = "agent")]
+        command(&agent::PROGRAM, "gangplank-agent").debug_assert();
     }
 
     #[test]

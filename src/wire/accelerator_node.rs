@@ -124,6 +124,18 @@ pub struct DeviceReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub health_reason: Option<String>,
+    /// What is wrong with it though it may be granted, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub warning: Option<String>,
+    /// Whether only one process may make a context on it: NVIDIA's mode EXCLUSIVE_PROCESS, in which that is the MPS server.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive_process: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A partition's place on the device that it is cut from.
@@ -173,6 +185,10 @@ pub struct LinkReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
     pub count: Option<u8>,
+    /// The generation of the NVLinks: 4 on Hopper; only with NV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 15))]
+    pub generation: Option<u8>,
     /// Megabytes a second each way, all links of the pair together, where NVML tells or it was measured. Without it the
     /// type, the count and the product say.
     #[serde(rename = "megabytesPerSecond", default, skip_serializing_if = "Option::is_none")]

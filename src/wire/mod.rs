@@ -22,7 +22,7 @@ pub mod objects;
 pub mod pod;
 pub mod provisioning;
 
-pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec};
+pub use accelerator_node::{AcceleratorNode, AcceleratorNodeSpec, DeviceReport, HealthReport, LinkReport, LinkType, PartitionReport};
 pub use error::WireError;
 pub use event::EventObject;
 pub use gang::GangObject;
