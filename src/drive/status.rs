@@ -42,6 +42,11 @@ impl<'a> Status<'a> {
         self.condition(kind).is_some_and(|condition| condition["status"] == "True")
     }
 
+    /// Whether a condition is spoken of.
+    pub(super) fn says(&self, kind: &str) -> bool {
+        self.condition(kind).is_some()
+    }
+
     /// Says a condition. One that does not hold and never did is not said.
     pub(super) fn say(&mut self, kind: &str, holds: bool, reason: &str, message: &str) {
         let before = self.condition(kind);

@@ -188,7 +188,9 @@ impl Turn<'_> {
             self.writes.push(REPLACE.of(job));
             return;
         }
-        self.status.say("Current", current, if current { "Current" } else { "Runs" }, if current { "" } else { STALE });
+        if !current || self.status.says("Current") {
+            self.status.say("Current", current, if current { "Current" } else { "Runs" }, if current { "" } else { STALE });
+        }
         if training.suspend && !is_suspended {
             let mut halt = HALT.of(job);
             halt.object["metadata"]["annotations"] = json!({HALTED: "true"});

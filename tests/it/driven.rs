@@ -2,5 +2,6 @@
 
 mod companion;
 mod kills;
+mod many;
 mod passage;
 mod training_job;

@@ -60,17 +60,22 @@ impl Store {
 
     /// Every live spec.
     pub(super) fn specs(&self) -> Vec<Key> {
-        self.objects.keys().filter(|key| key.resource < KINDS.len()).cloned().collect()
+        self.live().map(|(key, _)| key.clone()).collect()
     }
 
     /// How many specs of each kind are in each phase.
     pub(super) fn phases(&self) -> BTreeMap<(&'static str, String), i64> {
         let mut counts = BTreeMap::new();
-        for (key, object) in self.objects.iter().filter(|(key, _)| key.resource < KINDS.len()) {
+        for (key, object) in self.live() {
             let phase = object["status"]["phase"].as_str().unwrap_or("New");
             *counts.entry((KINDS[key.resource].kind, phase.to_owned())).or_insert(0) += 1;
         }
         counts
+    }
+
+    /// The kinds that are driven come first.
+    fn live(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter().take_while(|(key, _)| key.resource < KINDS.len())
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&Value> {

@@ -91,6 +91,9 @@ impl Writer {
                 let owner = write.object["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
                 let ours = there.is_some_and(|there| is_of(&there, owner));
                 if !ours && let Some(found) = self.get(write).await? {
+                    if is_of_an_earlier(&found, &write.object) {
+                        return Err(Failure::Stale("what an earlier spec of this name made is still going".into()));
+                    }
                     if !is_of(&found, owner) {
                         let what = format!("{} {}", write.step.resource.kind, name(write));
                         return Err(Failure::Refused(format!(
@@ -157,6 +160,12 @@ impl Writer {
         }
         self.0.request::<Value>(request).await.map_err(meaning)
     }
+}
+
+/// Whether it was made of a spec of the same name that is gone: the garbage collector is on its way.
+fn is_of_an_earlier(found: &Value, wanted: &Value) -> bool {
+    let (found, wanted) = (&found["metadata"]["ownerReferences"][0], &wanted["metadata"]["ownerReferences"][0]);
+    found["uid"].is_string() && found["uid"] != wanted["uid"] && found["kind"] == wanted["kind"] && found["name"] == wanted["name"]
 }
 
 fn request(write: &Write) -> Request {

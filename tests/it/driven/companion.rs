@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::support::installed::{apply_file, install_account};
-use crate::support::{ControlPlane, HttpClient, free_address, wait_until};
+use crate::support::{ControlPlane, HttpClient, free_address, send_signal, wait_until};
 
 const READY: Duration = Duration::from_secs(30);
 
@@ -65,6 +65,11 @@ impl Companion {
         let rows = text.lines().filter_map(|line| line.strip_prefix("gangplank_provision_writes_total{outcome=\"done\",write=\""));
         let row = |row: &str| Some((row.split('"').next()?.to_owned(), row.rsplit(' ').next()?.parse().ok()?));
         Ok(rows.filter_map(row).collect())
+    }
+
+    /// Sends it a signal, e.g. `STOP` and `CONT`.
+    pub(super) fn signal(&self, signal: &str) -> Result<()> {
+        send_signal(self.child.id(), signal)
     }
 
     /// Kills it, as a crash would.

@@ -32,7 +32,11 @@ async fn sixteen_by_eight_gives_its_devices_back_and_gets_them_again_survives_a_
     }
     let mut companion = Companion::start(&control_plane, &kubeconfig, &["--lease=gangplank-system/gangplank-provision", "--identity=a"])?;
     ensure!(companion.ready().await?.starts_with("ok"));
-    let played = play(&client, &namespace, &companion).await;
+    let played = async {
+        play(&client, &namespace, &companion).await?;
+        grow_and_shrink(&client, &namespace).await
+    };
+    let played = played.await;
     played.with_context(|| companion.log()).with_context(|| installed.gangplank.log())
 }
 
@@ -94,5 +98,29 @@ async fn play(client: &kube::Client, namespace: &str, companion: &Companion) -> 
     for reason in ["Started", "Running", "Suspended", "Resumed", "Restarting", "Succeeded"] {
         ensure!(told.contains(reason), "{reason}: {told:?}");
     }
+    Ok(())
+}
+
+/// Sixteen boxes are left. Whoever is more urgent takes two of an elastic job's, and gives them back.
+async fn grow_and_shrink(client: &kube::Client, namespace: &str) -> Result<()> {
+    let jobs = specs(client, namespace, "TrainingJob");
+    let spec = |name: &str, workers: &str, more: &str| {
+        format!(
+            "apiVersion: gangplank.dev/v1alpha1\nkind: TrainingJob\nmetadata: {{name: {name}}}\nspec: {{image: 'a/b:1', framework: pytorch, command: \
+             [torchrun], workers: {workers}, accelerators: 'gpu:8', checkpoint: {{path: /out, grace: 1s}}, outputs: {{/out: model-checkpoint-store}}{more}}}\n"
+        )
+    };
+    apply_yaml(client, namespace, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: urgent}\nvalue: 1000\n").await?;
+    apply_yaml(client, namespace, &spec("elastic", "'14..16'", "")).await?;
+    let works = |count: u32| move |status: &serde_json::Value| status["phase"] == "Running" && status["workers"] == count;
+    until(&jobs, "elastic", "all sixteen", SOON, works(16)).await?;
+    let began = Instant::now();
+    apply_yaml(client, namespace, &spec("urgent", "2", ", priority: urgent")).await?;
+    until(&jobs, "urgent", "the urgent one to run", SOON, |status| status["phase"] == "Running").await?;
+    until(&jobs, "elastic", "it to do with fourteen", SOON, works(14)).await?;
+    eprintln!("two of sixteen workers gave way after {:.1} s", began.elapsed().as_secs_f32());
+    jobs.delete("urgent", &DeleteParams::default()).await?;
+    let status = until(&jobs, "elastic", "all sixteen again", SOON, works(16)).await?;
+    ensure!(status["attempt"] == 0, "nobody was started again who could go on: {status:#}");
     Ok(())
 }

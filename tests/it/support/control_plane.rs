@@ -370,7 +370,7 @@ pub(super) fn stop(child: &mut Child, timeout: Duration) {
     let _ = child.wait();
 }
 
-pub(super) fn send_signal(pid: u32, signal: &str) -> Result<()> {
+pub fn send_signal(pid: u32, signal: &str) -> Result<()> {
     let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status()?;
     if !status.success() {
         bail!("kill -{signal} {pid}: {status}");

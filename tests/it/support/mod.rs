@@ -13,7 +13,7 @@ mod ports;
 mod second_scheduler;
 pub mod volumes;
 
-pub use control_plane::{ControlPlane, Options};
+pub use control_plane::{ControlPlane, Options, send_signal};
 pub use gangplank::{Gangplank, program, scheduler_config};
 pub use http::{HttpClient, Reply};
 pub use installed::Installed;
