@@ -6,11 +6,14 @@
 #[path = "agent/machine.rs"]
 mod machine;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use gangplank::model::LinkKind;
+use gangplank::topology::catalogue;
 use machine::Machine;
 
 /// The fake driver, compiled once a run. Cargo runs this test, so rustc is there.
@@ -91,6 +94,22 @@ fn what_is_printed_is_what_the_definition_takes() {
         let written: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         let node: gangplank::wire::AcceleratorNode = serde_json::from_value(written.clone()).unwrap();
         assert_eq!(serde_json::to_value(&node).unwrap(), written, "{}", path.display());
+    }
+}
+
+/// What the agent finds on a usual box is what the catalogue says of that box when no agent is there.
+#[test]
+fn usual_boxes_are_linked_as_the_catalogue_says() {
+    for (name, product) in [("dgx-1v", "Tesla-V100-SXM2-32GB"), ("hgx-h100", "NVIDIA-H100-80GB-HBM3"), ("nvl72-tray", "NVIDIA-GB200")] {
+        let text = fs::read_to_string(root().join(format!("tests/golden/agent/{name}.yaml"))).unwrap();
+        let node: gangplank::wire::AcceleratorNode = serde_saphyr::from_str(&text).unwrap();
+        let is_nvlink = |kind: &LinkKind| matches!(kind, LinkKind::NvLink(_));
+        let known = catalogue::links("nvidia.com/gpu", Some(product), node.spec.devices.len());
+        let known: BTreeSet<_> = known.iter().filter(|link| is_nvlink(&link.kind)).map(|link| (link.a, link.b, link.kind)).collect();
+        let found = node.spec.links.iter().filter_map(|link| Some((link.a, link.b, link.kind()?)));
+        let found: BTreeSet<_> = found.filter(|(_, _, kind)| is_nvlink(kind)).collect();
+        assert!(!found.is_empty(), "{name}");
+        assert_eq!(found, known, "{name}");
     }
 }
 

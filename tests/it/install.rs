@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gangplank::wire::AcceleratorNode;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
@@ -167,6 +168,38 @@ async fn accelerator_nodes_are_bounded_and_consistent() -> Result<()> {
         let error = apply_yaml(&client, "default", &node("broken", spec.clone()).to_string()).await.expect_err(reason);
         assert!(format!("{error:?}").contains(reason), "{spec}: {error:?}");
     }
+    Ok(())
+}
+
+/// What `gangplank-agent discover` prints on each described machine (tests/agent.rs) is an object that a cluster takes, every field of
+/// it, and takes a second time without a write.
+#[tokio::test]
+async fn what_the_agent_discovers_is_accepted_and_written_once() -> Result<()> {
+    let Some(plane) = ControlPlane::shared_or_skip("discovered AcceleratorNodes are applied") else { return Ok(()) };
+    let client = plane.client().await?;
+    apply_yaml(&client, "default", &text("deploy/crd/acceleratornodes.yaml")).await?;
+    let nodes = wait_until("AcceleratorNodes to be served", TIMEOUT, async || {
+        let nodes: Api<AcceleratorNode> = Api::all(client.clone());
+        Ok(nodes.list(&ListParams::default()).await.is_ok().then_some(nodes))
+    })
+    .await?;
+    let mut count = 0;
+    for file in fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/agent"))? {
+        let path = file?.path();
+        if path.extension().is_none_or(|end| end != "yaml") {
+            continue;
+        }
+        let printed = fs::read_to_string(&path)?;
+        let discovered: AcceleratorNode = serde_saphyr::from_str(&printed)?;
+        let name = discovered.metadata.name.context("a name")?;
+        apply_yaml(&client, "default", &printed).await.with_context(|| name.clone())?;
+        let kept = nodes.get(&name).await?;
+        assert_eq!(kept.spec, discovered.spec, "{name}");
+        apply_yaml(&client, "default", &printed).await?;
+        assert_eq!(nodes.get(&name).await?.metadata.resource_version, kept.metadata.resource_version, "{name} was written again");
+        count += 1;
+    }
+    assert!(count >= 7, "{count} machines");
     Ok(())
 }
 
