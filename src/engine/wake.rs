@@ -10,6 +10,9 @@ use crate::model::{PodUid, Time};
 /// kube-scheduler retries by itself on most events; only what it has not retried after this is touched.
 const OWN_RETRY: Duration = Duration::from_secs(2);
 
+/// The watch shows a pod sooner than that.
+const UNSHOWN: Duration = Duration::from_secs(30);
+
 /// At most so many touches a tick: each is an API write.
 const TOUCHES_MAX: usize = 50;
 
@@ -28,6 +31,7 @@ impl Engine {
 
     pub(super) fn tick(&mut self, now: Time) -> Output {
         self.expire(now);
+        self.forget_the_unshown(now);
         self.look_at_quarantines(now);
         self.lane_tick(now);
         Output { effects: self.wake(now), ..Output::default() }
@@ -49,6 +53,16 @@ impl Engine {
             self.gained(now);
             self.lane_again(now, &uid);
         }
+    }
+
+    /// kube-scheduler can ask about a pod of which we heard just before that it is gone. A member that no watch has shown for so long after
+    /// the last question was such a one: it keeps no room, and its gang does without it. What filter holds for a pod alone has its own deadline.
+    fn forget_the_unshown(&mut self, now: Time) {
+        let stands = |uid: &PodUid| self.book.holder(uid).is_some_and(|holder| holder.state.is_committed());
+        let late =
+            self.pods.iter().filter(|(uid, record)| !record.shown && now - record.seen_at > UNSHOWN && self.lane.has(uid) && !stands(uid));
+        let gone: Vec<PodUid> = late.map(|(uid, _)| uid.clone()).collect();
+        gone.iter().for_each(|uid| self.pod_deleted(now, uid));
     }
 
     /// Touches pods that were refused before capacity last grew, and were not tried since.

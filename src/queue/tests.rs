@@ -22,7 +22,8 @@ const ORG: &str = "{name: org, guaranteed: [{class: nvidia-gpu, devices: 40}], m
     {name: c, namespaces: {matchNames: [c]}, guaranteed: [{class: nvidia-gpu, devices: 8}], maximum: [{class: nvidia-gpu, devices: 24}], weight: 2}";
 
 fn queues(list: &str) -> Queues {
-    let yaml = Profile::DEFAULT_YAML.replace("\naccelerators:", &format!("\nqueues: {{list: [{list}]}}\naccelerators:"));
+    let yaml =
+        Profile::DEFAULT_YAML.replace("\naccelerators:", &format!("\nqueues: {{halfLifeSeconds: 3600, list: [{list}]}}\naccelerators:"));
     Profile::parse(&yaml).unwrap().queues
 }
 

@@ -17,6 +17,7 @@ mod reserve;
 mod run;
 mod shares;
 mod shop;
+mod unshown;
 mod volumes;
 
 use std::time::Duration;

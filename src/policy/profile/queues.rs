@@ -119,7 +119,7 @@ pub struct Queues {
 
 const QUEUES_MAX: usize = 256;
 const DEPTH_MAX: usize = 8;
-const HALF_LIFE_SECONDS: u64 = 3600;
+const HALF_LIFE_SECONDS: u64 = 86_400;
 const REST: &str = "default";
 
 fn weight_default() -> u32 {
