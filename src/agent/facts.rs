@@ -65,6 +65,8 @@ pub enum Gone {
     Lost,
     /// It answers nothing until it is reset.
     ResetRequired,
+    /// The driver counts it, and lets nobody ask it: no permission, no power, no interrupts.
+    Refused,
 }
 
 /// Who may make a context on a GPU.

@@ -26,6 +26,7 @@ fn reason(gpu: &Gpu) -> Option<&'static str> {
     match gpu.gone {
         Some(Gone::Lost) => return Some("it fell off the bus: drain the node and reboot it; if it stays away, replace the GPU"),
         Some(Gone::ResetRequired) => return Some("it needs a reset: stop what uses it, then `nvidia-smi --gpu-reset`"),
+        Some(Gone::Refused) => return Some("the driver refuses to open it: see `dmesg`, and whether this process may open /dev/nvidia*"),
         None => {}
     }
     if gpu.rows.is_some_and(|rows| rows.failed) {
@@ -62,6 +63,7 @@ mod tests {
         let broken = [
             Gpu { gone: Some(Gone::Lost), ..gpu() },
             Gpu { gone: Some(Gone::ResetRequired), ..gpu() },
+            Gpu { gone: Some(Gone::Refused), ..gpu() },
             Gpu { rows: Some(Rows { failed: true, pending: false }), ..gpu() },
             Gpu { compute_mode: Some(ComputeMode::Prohibited), ..gpu() },
             Gpu::default(),

@@ -100,8 +100,7 @@ impl Driver {
     fn gpu(&self, index: u32, sysfs: &Sysfs) -> Gpu {
         let mut calls = Calls::default();
         let Some(device) = calls.answer(self.nvml.device_by_index(index)) else {
-            // Without a handle nothing can be asked, whatever the error was.
-            return Gpu { index, gone: Some(calls.gone.unwrap_or(Gone::Lost)), ..Gpu::default() };
+            return Gpu { index, gone: Some(calls.gone.unwrap_or(Gone::Refused)), ..Gpu::default() };
         };
         let pci_bus_id = calls.answer(device.pci_info()).map(|pci| bus_id(&pci.bus_id));
         let on_bus = pci_bus_id.as_deref().map(|bus_id| sysfs.pci(bus_id)).unwrap_or_default();

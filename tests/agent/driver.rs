@@ -13,10 +13,12 @@ type Code = c_uint;
 const SUCCESS: Code = 0;
 const INVALID_ARGUMENT: Code = 2;
 const NOT_SUPPORTED: Code = 3;
+const NO_PERMISSION: Code = 4;
 const NOT_FOUND: Code = 6;
 const INSUFFICIENT_SIZE: Code = 7;
 const FUNCTION_NOT_FOUND: Code = 13;
 const GPU_IS_LOST: Code = 15;
+const RESET_REQUIRED: Code = 16;
 
 /// A GPU is its index + 1. A MIG device adds its place + 1 in thousands, a GPU instance a million and its id in thousands.
 type Handle = usize;
@@ -48,7 +50,7 @@ fn gate(function: &str, handle: Handle) -> Result<String, Code> {
         return Err(GPU_IS_LOST);
     }
     if number(&format!("{gpu}.reset")) == Some(1) {
-        return Err(16);
+        return Err(RESET_REQUIRED);
     }
     Ok(device(handle))
 }
@@ -121,14 +123,16 @@ pub unsafe extern "C" fn nvmlDeviceGetCount_v2(to: *mut c_uint) -> Code {
     SUCCESS
 }
 
-/// `gpu.N.lost=handle` is a GPU that is counted, and has no handle.
+/// `gpu.N.lost=handle` is a GPU that is counted, and has no handle; `refused` one that this process may not open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, to: *mut Handle) -> Code {
     if u64::from(index) >= number("count").unwrap_or(0) {
         return INVALID_ARGUMENT;
     }
-    if read(&format!("gpu.{index}.lost")).as_deref() == Some("handle") {
-        return GPU_IS_LOST;
+    match read(&format!("gpu.{index}.lost")).as_deref() {
+        Some("handle") => return GPU_IS_LOST,
+        Some("refused") => return NO_PERMISSION,
+        _ => {}
     }
     unsafe { *to = index as Handle + 1 };
     SUCCESS
@@ -244,7 +248,7 @@ pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(handle: Handle, pla
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetGpuInstanceById(handle: Handle, id: c_uint, to: *mut Handle) -> Code {
     if number("privileged") == Some(0) {
-        return 4;
+        return NO_PERMISSION;
     }
     unsafe { *to = handle + 1_000_000 + id as Handle * 1000 };
     SUCCESS
