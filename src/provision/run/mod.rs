@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Lead, jittered};
-use crate::drive::{self, Act, Next, Rules, Seen};
+use crate::drive::{self, Next, Rules, Seen};
 use crate::host::Clock;
 use crate::telemetry::Metrics;
 use queue::Queue;
@@ -200,16 +200,17 @@ impl Controller {
             if !self.leads() {
                 return;
             }
+            let before = self.lock().version(write.step.resource, &write.object);
             let written = self.writer.write(write, |key| self.lock().get(key).cloned()).await;
             let outcome = written.as_ref().map_or_else(Failure::outcome, |_| "done");
             self.metrics.provision_writes.with_label_values(&[write.step.name, outcome]).inc();
             match written {
                 Ok(Some(answered)) => {
-                    let news = self.lock().answered(write.step.resource, answered);
-                    if !news.is_empty() || write.step.act == Act::Ensure {
+                    if before != Some(store::version(&answered)) {
                         // It gets on: what fails behind this fails for the first time.
                         self.queue.went_well(key);
                     }
+                    let news = self.lock().answered(write.step.resource, answered);
                     self.news(news);
                 }
                 Ok(None) => {}

@@ -82,6 +82,12 @@ impl Store {
         self.objects.get(key)
     }
 
+    /// The version that is known of an object.
+    pub(super) fn version(&self, resource: Resource, object: &Value) -> Option<u64> {
+        let at = resources().iter().position(|known| *known == resource)?;
+        self.objects.get(&key_of(at, object)?).map(version)
+    }
+
     /// What an object controls, and the pods of that.
     pub(super) fn made_of(&self, object: &Value) -> (Vec<&Value>, Vec<&Value>) {
         let owned: Vec<&Value> = self.of(object).collect();
