@@ -18,6 +18,7 @@ use crate::wire::api::DefragView;
 
 /// Arguments of `defrag`.
 #[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("how").required(true).args(["dry_run", "execute"])))]
 pub(super) struct DefragArgs {
     /// What to open: `node` or `node=NAME` (a whole box), a level of the fabric (`rack`, `rack=NAME`), or a TPU slice (`4x4x4`)
     #[arg(long, value_name = "BLOCK")]
@@ -32,11 +33,11 @@ pub(super) struct DefragArgs {
     #[arg(long, value_name = "PRIORITY")]
     priority: Option<String>,
     /// Plan, and move nothing
-    #[arg(long, required_unless_present = "execute")]
+    #[arg(long)]
     dry_run: bool,
     /// Carry the plan out, one move after the other, with your own rights; the block's nodes carry the taint `gangplank.dev/defrag`
     /// meanwhile
-    #[arg(long, conflicts_with_all = ["dry_run", "cluster"])]
+    #[arg(long, conflicts_with = "cluster")]
     execute: bool,
     /// Leave the taint on the nodes of the block when it is open, for whoever tolerates it
     #[arg(long, requires = "execute")]
