@@ -22,6 +22,7 @@ mod scene;
 mod schema;
 mod serve;
 pub mod simulate;
+mod stay;
 mod topo;
 mod uninstall;
 

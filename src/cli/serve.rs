@@ -9,10 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::Args;
 use kube::Client;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::stay::{stay, terminated};
 use super::{Console, Exit, Run};
 use crate::api::webhook::{Webhook, WebhookOptions};
 use crate::api::{Api, ServeLimits, Server};
@@ -122,11 +122,7 @@ impl Run for ServeArgs {
 
     fn run(self, _console: Console) -> anyhow::Result<Exit> {
         logs(&self.log, self.log_format)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-        runtime.block_on(run(self))?;
-        // Whatever a task still waits for must not hold up the end.
-        runtime.shutdown_timeout(Duration::from_millis(200));
-        Ok(Exit::Ok)
+        stay(run(self))
     }
 }
 
@@ -249,14 +245,4 @@ async fn tick(host: Arc<Host>) {
             host.check();
         }
     }
-}
-
-/// The signal that ends the process.
-pub(super) async fn terminated() -> anyhow::Result<&'static str> {
-    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    })
 }

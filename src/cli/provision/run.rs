@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,7 +12,7 @@ use tokio::sync::watch;
 use super::{Console, Exit, Run};
 use crate::api::companion::{Health, companion};
 use crate::api::{ServeLimits, Server};
-use crate::cli::serve::terminated;
+use crate::cli::stay::{stay, terminated};
 use crate::cluster::{Lead, NamespacedName, connect};
 use crate::drive::Rules;
 use crate::provision::run::Controller;
@@ -54,11 +53,7 @@ impl Run for RunArgs {
 
     fn run(self, _console: Console) -> anyhow::Result<Exit> {
         logs(&self.log, self.log_format)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-        runtime.block_on(run(self))?;
-        // Whatever a task still waits for must not hold up the end.
-        runtime.shutdown_timeout(Duration::from_millis(200));
-        Ok(Exit::Ok)
+        stay(run(self))
     }
 }
 
